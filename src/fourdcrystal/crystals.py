@@ -1,0 +1,110 @@
+"""A crystal: what every later stage knows about it, and the JSON file that carries it."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pymatgen.core import Lattice, Structure
+
+from fourdcrystal.errors import InputError
+from fourdcrystal.files import replaced
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
+_FORMAT = "fourdcrystal crystal 1"
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """An ordered crystal structure with its class and its origin.
+
+    Attributes:
+        id: Safe as a file name, and the same in every run.
+        structure: As the source has it (not reduced, not rotated), one element per site.
+        prototype: Name of the structure prototype's class.
+        spacegroup: International number, 1 to 230.
+        crystal_system: One of :data:`SYSTEMS`.
+        source: name, id, database_version, licence and citation: where it comes from.
+    """
+
+    id: str
+    structure: Structure
+    prototype: str
+    spacegroup: int
+    crystal_system: str
+    source: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def formula(self) -> str:
+        """Reduced formula, such as SrTiO3."""
+        return self.structure.composition.reduced_formula
+
+
+def safe_id(name: str) -> str:
+    """A crystal's id made from a name: what can't be in a file name becomes ``-``."""
+    made = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")
+    return made or "crystal"
+
+
+def crystal_system(spacegroup: int) -> str:
+    """Crystal system of an international space group number (International Tables A, table 2.1.1.1)."""
+    for last, system in zip((2, 15, 74, 142, 167, 194, 230), SYSTEMS, strict=True):
+        if 1 <= spacegroup <= last:
+            return system
+    raise ValueError(f"space group {spacegroup} is not between 1 and 230")
+
+
+def structure_to_dict(structure: Structure) -> dict[str, Any]:
+    """Lattice rows [Å], elements and fractional coordinates as plain lists."""
+    return {
+        "lattice": structure.lattice.matrix.tolist(),
+        "species": [site.specie.symbol for site in structure],
+        "frac_coords": structure.frac_coords.tolist(),
+    }
+
+
+def structure_from_dict(content: dict[str, Any]) -> Structure:
+    """The structure that :func:`structure_to_dict` described; numbers survive bit for bit."""
+    return Structure(Lattice(content["lattice"]), content["species"], content["frac_coords"])
+
+
+def write(path: str | Path, crystal: Crystal) -> None:
+    """Write a crystal as JSON (lengths in Å), whole or not at all."""
+    content = {
+        "format": _FORMAT,
+        "id": crystal.id,
+        "formula": crystal.formula,
+        "prototype": crystal.prototype,
+        "spacegroup": crystal.spacegroup,
+        "crystal_system": crystal.crystal_system,
+        "source": crystal.source,
+        "structure": structure_to_dict(crystal.structure),
+    }
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read(path: str | Path) -> Crystal:
+    """Read a crystal that :func:`write` wrote.
+
+    Raises:
+        InputError: if the file is missing, truncated or of another format.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such crystal file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: can't be read as a crystal file ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise InputError(f"{path}: is not a crystal file of this program (no format '{_FORMAT}')")
+    return Crystal(
+        id=content["id"],
+        structure=structure_from_dict(content["structure"]),
+        prototype=content["prototype"],
+        spacegroup=content["spacegroup"],
+        crystal_system=content["crystal_system"],
+        source=content["source"],
+    )
