@@ -6,9 +6,9 @@ these models, words the errors and makes the table in config/README.md.
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fourdcrystal.errors import InputError
 
@@ -45,6 +45,8 @@ def _ascending(values: list[float]) -> list[float]:
     return values
 
 
+T = TypeVar("T")
+Ascending = Annotated[list[T], BeforeValidator(_listed), AfterValidator(_ascending)]  # one value may stand for a list
 Energy = Annotated[float, Field(ge=20e3, le=1e6)]
 Semiangle = Annotated[float, Field(ge=0.05, le=50)]
 Depth = Annotated[float, Field(gt=0, le=20000)]
@@ -155,18 +157,10 @@ class Aperture(Section):
 class Microscope(Section):
     """The instrument."""
 
-    energy: Annotated[list[Energy], BeforeValidator(_listed)] = Quantity([200e3], "eV", "beam energies", min_length=1)
-    semiangle_cutoff: Annotated[list[Semiangle], BeforeValidator(_listed)] = Quantity(
-        [2.0], "mrad", "convergence semi-angles", min_length=1
-    )
+    energy: Ascending[Energy] = Quantity([200e3], "eV", "beam energies", min_length=1)
+    semiangle_cutoff: Ascending[Semiangle] = Quantity([2.0], "mrad", "convergence semi-angles", min_length=1)
     aberrations: Aberrations = Aberrations()
     aperture: Aperture = Aperture()
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        _ascending(self.energy)
-        _ascending(self.semiangle_cutoff)
-        return self
 
 
 # ------------------------------------------------------------------------------------------------------------ specimen
@@ -183,7 +177,7 @@ class Thermal(Section):
 class Specimen(Section):
     """The crystal under the beam."""
 
-    thickness: Annotated[list[Depth], BeforeValidator(_listed)] = Quantity(
+    thickness: Ascending[Depth] = Quantity(
         [100.0, 200.0], "Å", "exit planes, each a multiple of slice_thickness", min_length=1
     )
     box: float = Quantity(50.0, "Å", "least lateral edge; the real one is a multiple of 1/sampling", ge=5, le=2000)
@@ -202,7 +196,6 @@ class Specimen(Section):
 
     @model_validator(mode="after")
     def _planes(self) -> Self:
-        _ascending(self.thickness)
         for t in self.thickness:
             if abs(t / self.slice_thickness - round(t / self.slice_thickness)) > 1e-6:
                 raise ValueError(
@@ -216,7 +209,9 @@ class Specimen(Section):
 class DetectorSettings(Section):
     """The camera. Give sampling or q_max, not both."""
 
-    shape: Annotated[list[int], Field(min_length=2, max_length=2)] = Quantity([128, 128], "px", "pixels along qx, qy")
+    shape: Annotated[list[Annotated[int, Field(ge=16, le=4096)]], Field(min_length=2, max_length=2)] = Quantity(
+        [128, 128], "px", "pixels along qx, qy"
+    )
     sampling: float | None = Quantity(None, "1/Å", "size of a pixel (q = 1/d)", gt=1e-4, le=1)
     q_max: float | None = Quantity(None, "1/Å", "half width of the shorter side, sampling · shape / 2", gt=0.01, le=20)
 
@@ -224,9 +219,6 @@ class DetectorSettings(Section):
     def _one_scale(self) -> Self:
         if self.sampling is not None and self.q_max is not None:
             raise ValueError("gives both sampling and q_max; one follows from the other")
-        for n in self.shape:
-            if not 16 <= n <= 4096:
-                raise ValueError(f"shape {self.shape} has a side of {n} px; allowed are 16 to 4096")
         return self
 
     @property

@@ -1,0 +1,29 @@
+"""What every stage needs: validated settings, where results go, and the interpreter that runs the scripts."""
+
+import os
+import sys
+from pathlib import Path
+
+from fourdcrystal import recipe
+from fourdcrystal.errors import InputError
+
+
+try:
+    origin = ", ".join(map(str, workflow.configfiles or workflow.overwrite_configfiles))
+    settings = recipe.validate(dict(config), origin or "config")
+except InputError as error:
+    # one sentence instead of a traceback through the Snakefile
+    sys.exit(f"error: {error}")
+
+RESULTS = str(settings.results)
+SCRIPTS = str(Path(workflow.basedir) / "scripts")
+
+# `python` in a rule is the one that runs Snakemake, also when its environment is not activated; an environment that
+# --sdm conda activates for a rule still comes first.
+os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+
+
+wildcard_constraints:
+    crystal=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    experiment=r"[A-Za-z0-9][A-Za-z0-9_-]*",
+    scan=r"[A-Za-z0-9][A-Za-z0-9_-]*",
