@@ -1,0 +1,57 @@
+"""What a run has cost: Snakemake's benchmark files, gathered into a table and a picture."""
+
+from pathlib import Path
+
+import pandas as pd
+
+# stages in the order of the data flow, so that tables and pictures read from source to result
+ORDER = (
+    "collect",
+    "select",
+    "supercells",
+    "simulate",
+    "catalogue",
+    "train",
+    "evaluate",
+    "make_scan",
+    "detect",
+)
+
+
+def read(folder: str | Path) -> pd.DataFrame:
+    """All jobs that left a benchmark file ``folder/{rule}/{name}.tsv``.
+
+    Returns:
+        One row per job: rule, name, s (wall seconds), cpu_s, mem_MB (peak resident memory). Missing readings are NaN:
+        Snakemake takes none of a job that ends within its first sampling interval.
+    """
+    rows = []
+    for path in sorted(Path(folder).glob("*/*.tsv")):
+        table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+        last = table.iloc[-1]
+        rows.append(
+            {
+                "rule": path.parent.name,
+                "name": path.stem,
+                "s": last["s"],
+                "cpu_s": last["cpu_time"],
+                "mem_MB": last["max_rss"],
+            }
+        )
+    return pd.DataFrame(rows, columns=["rule", "name", "s", "cpu_s", "mem_MB"])
+
+
+def by_rule(jobs: pd.DataFrame) -> pd.DataFrame:
+    """Cost of each rule: number of jobs, total and longest wall time [s], CPU time [s], largest memory [MB]."""
+    grouped = jobs.groupby("rule")
+    table = pd.DataFrame(
+        {
+            "jobs": grouped.size(),
+            "wall_s": grouped["s"].sum(),
+            "longest_s": grouped["s"].max(),
+            "cpu_s": grouped["cpu_s"].sum(),
+            "peak_memory_MB": grouped["mem_MB"].max(),
+        }
+    )
+    position = {rule: i for i, rule in enumerate(ORDER)}
+    return table.loc[sorted(table.index, key=lambda rule: (position.get(rule, len(ORDER)), rule))]
