@@ -1,0 +1,161 @@
+"""The store of a crystal: it explains itself, is whole or absent, and the same bytes for the same input."""
+
+import json
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray
+from pymatgen.core import Lattice, Structure
+
+from fourdcrystal import checksums, layout, stores
+from fourdcrystal.crystals import Crystal
+from fourdcrystal.errors import InputError
+from fourdcrystal.precision import PATTERN_STEP, rounded
+
+SHAPE, DQ = (32, 48), 0.02
+
+
+def silicon() -> Crystal:
+    structure = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
+    source = {"name": "made up", "id": "1", "database_version": "0", "licence": "CC0", "citation": "nobody"}
+    return Crystal("Si-1", structure, "A_cF8_227_a", 227, "cubic", source)
+
+
+def axes(orientations: int = 2) -> stores.Axes:
+    turned = [
+        SimpleNamespace(rotation=np.eye(3), purpose="zone_axis", zone_axis=(0, 0, i + 1), mistilt=0.01 * i)
+        for i in range(orientations)
+    ]
+    return stores.Axes(turned, [200e3], [2.0, 3.0], [100.0, 200.0, 400.0], SHAPE, DQ)
+
+
+def disk(qx: float, qy: float, radius: float) -> np.ndarray:
+    x, y = ((np.arange(n) - n // 2) * DQ for n in SHAPE)
+    return (np.hypot(x[:, None] - qx, y - qy) < radius).astype(np.float32)
+
+
+def table(n: int = 5) -> SimpleNamespace:
+    hkl = np.arange(3 * n).reshape(n, 3) - 3
+    return SimpleNamespace(hkl=hkl, g=hkl / 5.43, vg=np.exp(1j * np.arange(n)) * 3)
+
+
+def fill(writer: stores.Writer, made: stores.Axes, rng: np.random.Generator) -> None:
+    probe = np.stack([disk(0, 0, a * 0.04) for a in made.semiangle])[None]
+    writer.put_probe(probe)
+    for i in range(len(made.orientations)):
+        cbed = probe[:, :, None] * rng.uniform(0.1, 0.9, (1, 2, 3, 1, 1))
+        label = 3.0 * disk(0.1, -0.2, 0.05)[None]
+        writer.put(i, cbed, label, 0.02 * label, table(), np.full((1, 2, 3), 1e-3))
+
+
+def write(path, seed: int = 0) -> None:
+    made = axes()
+    with stores.new_store(path, silicon(), made, {"seed": seed}, 1) as writer:
+        fill(writer, made, np.random.default_rng(seed))
+
+
+def test_a_store_opens_in_xarray_with_named_dimensions_units_and_recipe_and_without_warnings(tmp_path):
+    write(tmp_path / "Si-1.zarr")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened = xarray.open_zarr(tmp_path / "Si-1.zarr")
+    assert opened.cbed.dims == ("orientation", "energy", "semiangle", "thickness", "qx", "qy")
+    for name, (dims, kind, units, _) in layout.ARRAYS.items():
+        assert opened[name].dims == dims
+        assert opened[name].attrs.get("units", "") == units
+        assert kind == "string" or opened[name].dtype == kind
+    assert set(opened.coords) == {*layout.DESCRIBED.split(), *layout.AXES}
+    assert float(opened.qx[SHAPE[0] // 2]) == 0 == float(opened.qy[SHAPE[1] // 2])
+    assert opened.attrs["recipe"] == {"seed": 0}
+    assert opened.attrs["crystal"]["source"]["licence"] == "CC0"
+    assert list(opened.purpose.values) == ["zone_axis", "zone_axis"]
+
+
+def test_a_quartet_is_read_back_within_the_stated_error(tmp_path):
+    rng = np.random.default_rng(3)
+    exact = 10 ** rng.uniform(-9, 0, 100_000)
+    error = np.abs(rounded(exact, PATTERN_STEP) - exact)
+    assert np.all(error <= np.maximum(1e-6, 0.002 * exact))
+    again = rounded(rounded(exact, PATTERN_STEP), PATTERN_STEP)
+    np.testing.assert_array_equal(again, rounded(exact, PATTERN_STEP))
+
+
+def test_the_same_input_gives_the_same_bytes_and_another_input_another_identity(tmp_path):
+    write(tmp_path / "a.zarr"), write(tmp_path / "b.zarr"), write(tmp_path / "c.zarr", seed=1)
+    files = {p.relative_to(tmp_path / "a.zarr") for p in (tmp_path / "a.zarr").rglob("*") if p.is_file()}
+    assert len(files) > 30
+    for file in files:
+        assert (tmp_path / "a.zarr" / file).read_bytes() == (tmp_path / "b.zarr" / file).read_bytes()
+    assert checksums.identity(tmp_path / "a.zarr") != checksums.identity(tmp_path / "c.zarr")
+
+
+def test_a_failure_leaves_nothing_and_an_older_store_untouched(tmp_path):
+    path, made = tmp_path / "Si-1.zarr", axes()
+    with pytest.raises(ZeroDivisionError), stores.new_store(path, silicon(), made, {}, 1) as writer:
+        fill(writer, made, np.random.default_rng())
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    write(path)
+    before = checksums.identity(path)
+    missing = pytest.raises(ValueError, match=r"orientations \[0, 1\] were not written")
+    with missing, stores.new_store(path, silicon(), made, {}, 1):
+        pass
+    assert checksums.identity(path) == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_number_that_is_not_finite_is_refused(tmp_path):
+    made = axes(1)
+    with (
+        pytest.raises(ValueError, match="cbed of orientation 0"),
+        stores.new_store(tmp_path / "x.zarr", silicon(), made, {}, 1) as w,
+    ):
+        w.put_probe(np.ones((1, 2, *SHAPE)))
+        w.put(
+            0,
+            np.full((1, 2, 3, *SHAPE), np.nan),
+            np.zeros((1, *SHAPE)),
+            np.zeros((1, *SHAPE)),
+            table(),
+            np.zeros((1, 2, 3)),
+        )
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda p: (p / "zarr.json").unlink(), "is not a complete Zarr store"),
+        (lambda p: (p / "zarr.json").write_text("{"), "its zarr.json can't be read"),
+        (lambda p: edit(p, format="something else"), "is not a store of 4D-Crystal patterns"),
+        (lambda p: edit(p, format_version=99), "has the format version 99"),
+        (lambda p: edit(p, checksums=None), "is not complete"),
+    ],
+)
+def test_a_store_that_cannot_be_used_gets_one_sentence(tmp_path, damage, said):
+    path = tmp_path / "Si-1.zarr"
+    write(path)
+    damage(path)
+    with pytest.raises(InputError, match=said) as error:
+        stores.open(path)
+    assert str(path) in str(error.value)
+
+
+def edit(path, **changes) -> None:
+    content = json.loads((path / "zarr.json").read_text())
+    content["attributes"] = {k: v for k, v in (content["attributes"] | changes).items() if v is not None}
+    (path / "zarr.json").write_text(json.dumps(content))
+
+
+def test_the_checksum_of_the_metadata_covers_every_byte_of_them(tmp_path):
+    write(tmp_path / "Si-1.zarr")
+    text = (tmp_path / "Si-1.zarr" / "zarr.json").read_bytes()
+    stated = checksums.identity(tmp_path / "Si-1.zarr")
+    assert checksums.of_metadata(text) == stated
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(text), 300):
+        flipped = bytearray(text)
+        flipped[place] ^= 1 << rng.integers(8)
+        changed = bytes(flipped)
+        assert checksums.of_metadata(changed) != stated or stated.encode() not in changed
