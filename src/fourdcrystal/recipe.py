@@ -6,7 +6,7 @@ import types
 import typing
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,8 @@ from pydantic.fields import FieldInfo
 
 from fourdcrystal.errors import InputError
 from fourdcrystal.settings import Settings
+
+Validated = TypeVar("Validated", bound=BaseModel)
 
 
 def read(source: str | Path) -> Settings:
@@ -41,34 +43,34 @@ def read(source: str | Path) -> Settings:
     return validate(content or {}, str(path))
 
 
-def validate(content: dict[str, Any], origin: str) -> Settings:
+def validate(content: dict[str, Any], origin: str, model: type[Validated] = Settings) -> Validated:
     """Settings from a nested dictionary; the first thing that is wrong is said in one sentence.
 
     Raises:
         InputError: naming ``origin``, the setting, its value, what is wrong and what is allowed.
     """
     try:
-        return Settings.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{origin}: {_sentence(error)}") from None
+        raise InputError(f"{origin}: {_sentence(error, model)}") from None
     except InputError as error:
         raise InputError(f"{origin}: {error}") from None
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, root: type[BaseModel]) -> str:
     """The first problem of a ValidationError in plain words."""
     first = error.errors()[0]
     location, kind, value = first["loc"], first["type"], first.get("input")
     name = _dotted(location)
     if kind == "extra_forbidden":
-        known = _field_names(location[:-1])
+        known = _field_names(location[:-1], root)
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(sorted(known))}"
         return f"'{name}' is not a setting; {hint}"
     if kind == "value_error":
         message = str(first["ctx"]["error"])
         return f"{name}: {message}" if name else message
-    unit = _unit(location)
+    unit = _unit(location, root)
     shown = json.dumps(value, default=str)
     wanted = first["msg"][0].lower() + first["msg"][1:]
     return f"{name} is {shown}, but {wanted.replace('input ', '')}{f' (unit: {unit})' if unit else ''}"
@@ -88,9 +90,9 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [m for a in typing.get_args(annotation) for m in _models(a)]
 
 
-def _field(location: Iterable[int | str]) -> tuple[FieldInfo | None, type[BaseModel] | None]:
+def _field(location: Iterable[int | str], root: type[BaseModel]) -> tuple[FieldInfo | None, type[BaseModel] | None]:
     """The field that a location leads to, and the section inside it if there is one."""
-    model: type[BaseModel] | None = Settings
+    model: type[BaseModel] | None = root
     field = None
     for part in location:
         if model is not None and part in model.model_fields:
@@ -99,13 +101,13 @@ def _field(location: Iterable[int | str]) -> tuple[FieldInfo | None, type[BaseMo
     return field, model
 
 
-def _field_names(location: Iterable[int | str]) -> list[str]:
-    _, model = _field(location)
+def _field_names(location: Iterable[int | str], root: type[BaseModel]) -> list[str]:
+    _, model = _field(location, root)
     return list(model.model_fields) if model else []
 
 
-def _unit(location: Iterable[int | str]) -> str:
-    field, _ = _field(location)
+def _unit(location: Iterable[int | str], root: type[BaseModel]) -> str:
+    field, _ = _field(location, root)
     extra = field.json_schema_extra if field else None
     return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
 

@@ -1,0 +1,76 @@
+"""A trained network as one file: safetensors weights, with its recipe and the data's checksum as JSON metadata.
+
+Nothing in such a file is executed on loading: the architecture is rebuilt from validated settings.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from fourdcrystal import __version__, experiment, files, network
+from fourdcrystal.errors import InputError
+
+FORMAT = "1"  # raised when older files can't be read any more
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network and where it comes from.
+
+    Attributes:
+        network: In evaluation mode, on the device asked for.
+        recipe: The composed experiment (:meth:`fourdcrystal.experiment.Experiment.recipe`).
+        data: Checksum of the catalogue that it learned from, numbers of quartets and crystals, physical ranges.
+        version: Version of this package that wrote the file.
+    """
+
+    network: network.DiskNetwork
+    recipe: dict[str, Any]
+    data: dict[str, Any]
+    version: str
+
+
+def save(path: Path, trained: network.DiskNetwork, recipe: dict[str, Any], data: dict[str, Any]) -> None:
+    """Write a model file, whole or not at all."""
+    metadata = {
+        "format": FORMAT,
+        "software": f"fourdcrystal {__version__}",
+        "recipe": json.dumps(recipe, sort_keys=True),
+        "data": json.dumps(data, sort_keys=True),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.state_dict().items()}
+    with files.replaced(path) as temporary:
+        save_file(weights, temporary, metadata)
+
+
+def load(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
+    """Read a model file.
+
+    Raises:
+        InputError: if the file is missing, isn't a model file of this package, or its weights don't fit its recipe.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such model file; make one with scripts/train.py")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as opened:
+            metadata = opened.metadata() or {}
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: can't be read as a model file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: has model format {metadata.get('format', 'none')!r}; this version of 4D-Crystal reads {FORMAT!r}"
+        )
+    try:
+        recipe, data = json.loads(metadata["recipe"]), json.loads(metadata["data"])
+        built = network.build(experiment.Model.model_validate(recipe["model"]))
+        built.load_state_dict(weights)
+    except (KeyError, ValueError, ValidationError, RuntimeError) as error:
+        raise InputError(f"{path}: weights and recipe don't fit each other ({str(error).splitlines()[0]})") from error
+    return TrainedModel(built.to(device).eval(), recipe, data, metadata["software"])

@@ -1,0 +1,125 @@
+"""The two networks behind one interface: (pattern, vacuum probe) to maps of V_g and q_z.
+
+Both begin with the correlation of pattern and probe in Fourier space. ``ccunet`` (Munshi et al., Microsc. Microanal.
+27 (Suppl 1), 2774 (2021)) transforms it back and goes on with a real U-Net; ``fcunet`` (Munshi et al., npj Comput.
+Mater. 8, 254 (2022)) runs a complex U-Net on the spectrum, transforms its result back and ends with real convolutions.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from fourdcrystal import layers
+from fourdcrystal.errors import InputError
+from fourdcrystal.experiment import Model
+
+QZ_SCALE = 0.02  # 1/Å; of the order of q_z at the Ewald sphere, λ|g|²/2, so that the network's numbers are near 1
+
+
+def compress(vg: Tensor) -> Tensor:
+    """√(V_g / V): the scale on which strong and weak reflections are learned alike; intensities span three decades."""
+    return vg.clamp(min=0).sqrt()
+
+
+def expand(root: Tensor) -> Tensor:
+    """V_g [V] from its root; the inverse of :func:`compress` where that is positive."""
+    return root.clamp(min=0) ** 2
+
+
+def normalised(counts: Tensor) -> Tensor:
+    """Square-rooted counts over their root mean: uniform noise whatever the intensity, and no units.
+
+    Args:
+        counts: (B, 1, X, Y), in any unit, not negative.
+    """
+    mean = counts.mean((-2, -1), keepdim=True)
+    return (counts / mean.clamp(min=torch.finfo(counts.dtype).tiny)).clamp(min=0).sqrt()
+
+
+class DiskNetwork(nn.Module):
+    """What both variants share: inputs, outputs and their scales.
+
+    Args:
+        model: Architecture.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+        self.correlation = layers.ProbeCorrelation(list(model.powers))
+
+    def raw(self, cbed: Tensor, probe: Tensor) -> Tensor:
+        """What the loss sees: √V_g (may be negative) and q_z / QZ_SCALE, (B, 2, X, Y).
+
+        Args:
+            cbed: Counts, (B, 1, X, Y).
+            probe: Vacuum probe in any unit, (B, 1, X, Y).
+
+        Raises:
+            InputError: if a side isn't a multiple of 2^depth.
+        """
+        step = 2**self.model.depth
+        if cbed.shape[-2] % step or cbed.shape[-1] % step:
+            raise InputError(
+                f"patterns of {cbed.shape[-2]} x {cbed.shape[-1]} px don't fit a network of model.depth "
+                f"{self.model.depth}; allowed are sides that are multiples of {step} px"
+            )
+        return self.maps(normalised(cbed), probe)
+
+    def maps(self, pattern: Tensor, probe: Tensor) -> Tensor:
+        """The variant's own part of :meth:`raw`, from the normalised pattern."""
+        raise NotImplementedError
+
+    def forward(self, cbed: Tensor, probe: Tensor) -> dict[str, Tensor]:
+        """Maps ``vg`` [V] and ``qz`` [1/Å], each (B, 1, X, Y), of patterns [counts] and probes, each (B, 1, X, Y).
+
+        Raises:
+            InputError: if a side isn't a multiple of 2^depth.
+        """
+        raw = self.raw(cbed, probe)
+        return {"vg": expand(raw[:, :1]), "qz": raw[:, 1:] * QZ_SCALE}
+
+
+class CCUNet(DiskNetwork):
+    """Correlation transformed back, beside the pattern itself, into a real U-Net (2021)."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.unet = layers.UNet(1 + len(model.powers), model.width, model.depth, model.blocks, complex_valued=False)
+        self.head = layers.RealConv2d(model.width, 2, 1)
+
+    def maps(self, pattern: Tensor, probe: Tensor) -> Tensor:
+        correlation = torch.fft.irfft2(self.correlation(pattern, probe), s=pattern.shape[-2:])
+        # hybrid and phase correlations have other scales than the pattern
+        correlation = correlation / correlation.square().mean((-2, -1), keepdim=True).sqrt().clamp(min=1e-6)
+        return self.head(self.unet(torch.cat([pattern, correlation], 1)))
+
+
+class FCUNet(DiskNetwork):
+    """Complex U-Net on the correlation's spectrum, inverse transform, real convolutions (2022)."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.unet = layers.UNet(len(model.powers), model.width, model.depth, model.blocks, complex_valued=True)
+        self.tail = nn.Sequential(
+            layers.RealConv2d(model.width + 1, 2 * model.width),
+            nn.ReLU(),
+            layers.RealConv2d(2 * model.width, 2 * model.width),
+            nn.ReLU(),
+        )
+        self.head = layers.RealConv2d(2 * model.width, 2, 1)
+
+    def maps(self, pattern: Tensor, probe: Tensor) -> Tensor:
+        image = torch.fft.irfft2(self.correlation(pattern, probe), s=pattern.shape[-2:])
+        # the whole spectrum with zero frequency in the middle: neighbours in frequency are neighbours on the grid
+        spectrum = torch.fft.fftshift(torch.fft.fft2(image, norm="ortho"), dim=(-2, -1))
+        filtered = torch.fft.ifftshift(self.unet(spectrum), dim=(-2, -1))
+        back = torch.fft.ifft2(filtered, norm="ortho").real
+        return self.head(self.tail(torch.cat([back, pattern], 1)))
+
+
+NETWORKS: dict[str, type[DiskNetwork]] = {"ccunet": CCUNet, "fcunet": FCUNet}
+
+
+def build(model: Model) -> DiskNetwork:
+    """A network with random weights (of torch's global generator)."""
+    return NETWORKS[model.name](model)
