@@ -24,8 +24,5 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        rules.catalogue.output,
-        expand(f"{RESULTS}/models/{{experiment}}/model.safetensors", experiment=settings.training.experiments),
-        expand(f"{RESULTS}/evaluation/{{experiment}}/summary.json", experiment=settings.training.experiments),
-        expand(f"{RESULTS}/detection/{{scan}}/summary.json", scan=settings.scans),
+        production_outputs,
         rules.overview.output,

@@ -27,3 +27,12 @@ wildcard_constraints:
     crystal=r"[A-Za-z0-9][A-Za-z0-9._-]*",
     experiment=r"[A-Za-z0-9][A-Za-z0-9_-]*",
     scan=r"[A-Za-z0-9][A-Za-z0-9_-]*",
+
+
+# The last output of every stage: what `all` asks for, and what reports wait for.
+production_outputs = [
+    f"{RESULTS}/catalogue.parquet",
+    *(f"{RESULTS}/models/{experiment}/model.safetensors" for experiment in settings.training.experiments),
+    *(f"{RESULTS}/evaluation/{experiment}/summary.json" for experiment in settings.training.experiments),
+    *(f"{RESULTS}/detection/{scan}/summary.json" for scan in settings.scans),
+]

@@ -1,0 +1,159 @@
+"""The workflow: what enters the graph, what reruns, what resumes, and what is refused before anything starts."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, Production, new_production
+
+
+def jobs(dry_run: str) -> dict[str, int]:
+    """Number of jobs per rule in the output of ``snakemake -n``."""
+    table = dry_run.split("Job stats:")[1]
+    return {m[1]: int(m[2]) for m in re.finditer(r"^(\w+) +(\d+)$", table, re.MULTILINE) if m[1] != "total"}
+
+
+def test_a_clean_checkout_shows_one_chain_of_jobs_per_crystal(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--config", f"results={tmp_path}"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    found = jobs(done.stdout)
+    sheet = (ROOT / "config" / "crystals.csv").read_text().splitlines()
+    assert found["simulate"] == found["supercells"] == len(sheet) - 1 >= 12
+    assert found["catalogue"] == found["train"] == found["evaluate"] == found["detect"] == 1
+
+
+def test_the_graph_of_rules_flows_from_crystals_to_detection():
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--rulegraph"], cwd=ROOT, text=True, capture_output=True, check=True
+    )
+    for rule in ("collect", "supercells", "simulate", "catalogue", "train", "evaluate", "make_scan", "detect"):
+        assert f'label = "{rule}"' in done.stdout
+
+
+def test_parsing_the_snakefile_imports_nothing_heavy(tmp_path):
+    program = (
+        "import sys\nfrom snakemake.cli import main\n"
+        f"sys.argv = ['snakemake', '-n', '--quiet', 'all', '--config', 'results={tmp_path}']\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'abtem', 'zarr', 'pymatgen', 'xarray', 'pytorch_lightning'} & set(sys.modules)\n"
+        "assert not heavy, heavy\nprint('light')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, text=True, capture_output=True)
+    assert done.stdout.endswith("light\n"), done.stdout + done.stderr
+
+
+def test_a_finished_production_has_nothing_to_do(production):
+    assert "Nothing to be done" in production.snakemake("-n").stdout
+
+
+CHANGES = [
+    ({"microscope": {"energy": "100e3"}}, {"simulate", "catalogue", "train", "evaluate"}, {"collect", "make_scan"}),
+    ({"labels": {"width": 2.0}}, {"simulate", "catalogue", "train"}, {"collect"}),
+    ({"orientations": {"random": 2}}, {"supercells", "simulate", "catalogue"}, {"collect"}),
+    ({"evaluation": {"patterns": 6}}, {"evaluate"}, {"collect", "simulate", "catalogue", "train", "detect"}),
+    (
+        {"scans": {"wedge": {"simulate": {"dose": 1e4}}}},
+        {"make_scan", "detect"},
+        {"collect", "simulate", "catalogue", "train", "evaluate"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "rerun", "kept"), CHANGES, ids=[next(iter(c)) for c, _, _ in CHANGES])
+def test_a_changed_setting_reruns_what_depends_on_it_and_nothing_else(production, tmp_path, change, rerun, kept):
+    content = yaml.safe_load(production.configuration.read_text())
+    merge(content, change)
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(yaml.safe_dump(content))
+    found = set(jobs(Production(production.folder, changed).snakemake("-n").stdout))
+    assert rerun <= found
+    assert not kept & found
+
+
+def merge(content: dict, change: dict) -> None:
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            merge(content[key], value)
+        else:
+            content[key] = value
+
+
+def test_a_production_killed_in_the_middle_resumes_and_ends_the_same(production, tmp_path):
+    killed = new_production(tmp_path / "killed")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+    running = subprocess.Popen(
+        [*command, "--configfile", str(killed.configuration), "--until", "catalogue"],
+        cwd=killed.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(killed.results.glob("patterns/*.zarr/zarr.json")):
+        assert time.monotonic() < deadline
+        assert running.poll() is None, "ended before it could be killed"
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    killed.snakemake("--unlock")
+    killed.snakemake("--cores", "2", "--until", "catalogue")
+    for store in production.results.glob("patterns/*.zarr"):
+        made = killed.results / "patterns" / store.name
+        assert {p.relative_to(store): p.read_bytes() for p in store.rglob("*") if p.is_file()} == {
+            p.relative_to(made): p.read_bytes() for p in made.rglob("*") if p.is_file()
+        }
+
+
+BAD = [
+    ({"microscop": {}}, "did you mean 'microscope'"),
+    ({"microscope": {"energy": "-200e3"}}, "microscope.energy"),
+    ({"microscope": {"semiangle_cutoff": 45}}, "larger than the detector"),
+    ({"detector": {"sampling": 0.5}}, "anti-aliased limit"),
+    ({"specimen": {"box": 6}}, "too small for the probe"),
+    ({"crystals": {"sheet": "nowhere.csv"}}, "nowhere.csv"),
+    ({"scans": {"mine": {"scan": "nowhere.npz"}}}, "nowhere.npz"),
+    ({"training": {"experiments": ["dmo"]}}, "dmo"),
+]
+
+
+@pytest.mark.parametrize(("change", "says"), BAD, ids=[json.dumps(c) for c, _ in BAD])
+def test_bad_input_is_refused_in_one_sentence_before_anything_starts(tmp_path, change, says):
+    made = new_production(tmp_path)
+    content = yaml.safe_load(made.configuration.read_text())
+    merge(content, change)
+    made.configuration.write_text(yaml.safe_dump(content))
+    done = made.snakemake("--cores", "1", check=False)
+    assert done.returncode != 0
+    (sentence,) = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert says in sentence
+    assert "Traceback" not in done.stdout
+    assert not made.results.exists()
+
+
+def test_every_script_explains_itself():
+    for script in sorted((ROOT / "scripts").glob("*.py")):
+        done = subprocess.run([sys.executable, str(script), "--help"], text=True, capture_output=True, cwd=ROOT)
+        assert done.returncode == 0, f"{script.name}: {done.stderr}"
+        assert len(script.read_text().splitlines()) <= 45, f"{script.name} holds more than a command line"
+
+
+def test_every_rule_that_computes_has_a_script_of_its_name():
+    rules = re.findall(r"^(?:rule|checkpoint) (\w+):", "".join(p.read_text() for p in smk_files()), re.MULTILINE)
+    scripts = {p.stem for p in (ROOT / "scripts").glob("*.py")}
+    assert {r for r in rules if r != "all"} <= scripts
+
+
+def smk_files() -> list[Path]:
+    return [ROOT / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk"))]

@@ -1,0 +1,73 @@
+"""What a person sees: pictures of quartets, what the run has cost, and the key figures.
+
+`snakemake --report results/report.html` puts everything marked with report() into one self-contained page.
+"""
+
+
+report: "../report/workflow.rst"
+
+
+rule gallery:
+    """A few quartets of as many prototypes as possible: vacuum probe and pattern in, V_g and q_z maps out."""
+    input:
+        catalogue=f"{RESULTS}/catalogue.parquet",
+    output:
+        report(
+            f"{RESULTS}/gallery.png",
+            caption="../report/gallery.rst",
+            category="2 Patterns",
+            labels={"figure": "image quartets"},
+        ),
+    params:
+        patterns=f"{RESULTS}/patterns",
+    log:
+        f"{RESULTS}/logs/gallery.log",
+    shell:
+        "python {SCRIPTS}/gallery.py --catalogue {input.catalogue} --patterns {params.patterns} -o {output} > {log} 2>&1"
+
+
+rule runtimes:
+    """Wall time, CPU time and memory of every rule, from the benchmark files of its jobs."""
+    input:
+        production_outputs,
+    output:
+        figure=report(
+            f"{RESULTS}/runtimes.png",
+            caption="../report/runtimes.rst",
+            category="6 Cost",
+            labels={"figure": "time and memory per rule"},
+        ),
+        table=report(
+            f"{RESULTS}/runtimes.csv",
+            caption="../report/runtimes.rst",
+            category="6 Cost",
+            labels={"figure": "table"},
+        ),
+    params:
+        benchmarks=f"{RESULTS}/benchmarks",
+    log:
+        f"{RESULTS}/logs/runtimes.log",
+    shell:
+        "python {SCRIPTS}/runtimes.py {params.benchmarks} --figure {output.figure} --table {output.table} > {log} 2>&1"
+
+
+rule overview:
+    """The key figures of the run on one page."""
+    input:
+        production_outputs,
+        runtimes=rules.runtimes.output.table,
+        gallery=rules.gallery.output,
+    output:
+        page=report(
+            f"{RESULTS}/overview.html",
+            caption="../report/overview.rst",
+            category="0 Overview",
+            labels={"figure": "key figures"},
+        ),
+        figures=f"{RESULTS}/overview.json",
+    params:
+        results=RESULTS,
+    log:
+        f"{RESULTS}/logs/overview.log",
+    shell:
+        "python {SCRIPTS}/overview.py {params.results} --page {output.page} --figures {output.figures} > {log} 2>&1"
