@@ -12,12 +12,11 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=6, help="quartets to draw")
     parser.add_argument("-o", "--output", type=Path, required=True, help="picture to write")
     args = parser.parse_args()
-    from fourdcrystal import catalogue, files, gallery
+    from fourdcrystal import catalogue, gallery
 
     rows = gallery.choose(catalogue.read(args.catalogue), args.n)
     quartets = [(gallery.caption(row), gallery.quartet(args.patterns, row)) for _, row in rows.iterrows()]
-    with files.replaced(args.output) as path:
-        gallery.draw(quartets, rows.iloc[0]["dq"]).savefig(path, dpi=160)
+    gallery.draw(args.output, quartets, rows.iloc[0]["dq"])
 
 
 if __name__ == "__main__":

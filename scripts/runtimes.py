@@ -16,8 +16,7 @@ def main() -> None:
     table = runtimes.by_rule(runtimes.read(args.benchmarks))
     with files.replaced(args.table) as path:
         table.round(2).to_csv(path)
-    with files.replaced(args.figure) as path:
-        runtimes.draw(table).savefig(path, dpi=160)
+    runtimes.draw(args.figure, table)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.colors import PowerNorm, TwoSlopeNorm
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fourdcrystal import plots
 
+Images = tuple[NDArray, NDArray, NDArray, NDArray]  # probe, cbed, vg, qz
 TITLES = ("vacuum probe", "CBED pattern", r"potential map $V_g$", r"out-of-plane map $q_z$")
 
 
@@ -31,41 +31,37 @@ def choose(catalogue: pd.DataFrame, n: int) -> pd.DataFrame:
     return pd.DataFrame(rows).drop_duplicates(["crystal", "orientation", "energy", "semiangle", "thickness"])
 
 
-def draw(quartets: Sequence[tuple[str, tuple[NDArray, NDArray, NDArray, NDArray]]], dq: float) -> Figure:
-    """Quartets side by side, one row each.
+def draw(path: str | Path, quartets: Sequence[tuple[str, Images]], dq: float) -> None:
+    """Draw quartets side by side, one row each.
 
     Args:
+        path: Picture to write.
         quartets: A caption and (probe, cbed, vg [V], qz [1/Å]) each, images (qx, qy).
         dq: Size of a pixel [1/Å].
     """
-    plots.use_style()
-    figure = Figure(figsize=(7.6, 1.95 * len(quartets) + 0.5), layout="constrained")
-    axes = figure.subplots(len(quartets), 4, squeeze=False, sharex=True, sharey=True)
-    for row, (caption, (probe, cbed, vg, qz)) in zip(axes, quartets, strict=True):
-        shape = cbed.shape
-        extent = tuple(dq * (v - 0.5) for v in (-(shape[1] // 2), shape[1] - shape[1] // 2))
-        extent += tuple(dq * (v - 0.5) for v in (shape[0] - shape[0] // 2, -(shape[0] // 2)))
-        height = max(float(np.abs(qz).max()), 1e-3)
-        masked = np.ma.masked_where(vg < 0.02 * vg.max(), qz)
-        shown = [
-            row[0].imshow(probe, extent=extent, cmap="magma", norm=PowerNorm(0.5, 0, 1)),
-            row[1].imshow(cbed, extent=extent, cmap="magma", norm=PowerNorm(0.3, 0, float(cbed.max()))),
-            row[2].imshow(vg, extent=extent, cmap="viridis", norm=PowerNorm(0.5, 0, max(float(vg.max()), 1e-3))),
-            row[3].imshow(masked, extent=extent, cmap="RdBu_r", norm=TwoSlopeNorm(0, -height, height)),
-        ]
-        row[3].set_facecolor("0.92")
-        for axis, image, unit in zip(row, shown, ("", "", "V", "1/Å"), strict=True):
-            axis.tick_params(labelsize=6)
-            bar = figure.colorbar(image, ax=axis, shrink=0.8, pad=0.02)
-            bar.ax.tick_params(labelsize=6)
-            if unit:
+    with plots.figure(path, len(quartets), 4, size=(2.0, 1.85)) as (figure, axes):
+        for row, (words, (probe, cbed, vg, qz)) in zip(axes, quartets, strict=True):
+            nx, ny = cbed.shape
+            extent = tuple(dq * (edge - 0.5) for edge in (-(ny // 2), ny - ny // 2, nx - nx // 2, -(nx // 2)))
+            height = max(float(np.abs(qz).max()), 1e-3)
+            defined = np.ma.masked_where(vg < 0.02 * vg.max(), qz)
+            shown = [
+                row[0].imshow(probe, extent=extent, cmap=plots.DIFFRACTION, norm=PowerNorm(0.5, 0, 1)),
+                row[1].imshow(cbed, extent=extent, cmap=plots.DIFFRACTION, norm=PowerNorm(0.3, 0, float(cbed.max()))),
+                row[2].imshow(vg, extent=extent, cmap="viridis", norm=PowerNorm(0.5, 0, max(float(vg.max()), 1e-3))),
+                row[3].imshow(defined, extent=extent, cmap=plots.SIGNED, norm=TwoSlopeNorm(0, -height, height)),
+            ]
+            row[3].set_facecolor("0.92")
+            for axis, image, unit in zip(row, shown, ("", "", "V", "1/Å"), strict=True):
+                axis.tick_params(labelsize=6)
+                bar = figure.colorbar(image, ax=axis, shrink=0.8, pad=0.02)
+                bar.ax.tick_params(labelsize=6)
                 bar.ax.set_title(unit, fontsize=6)
-        row[0].set_ylabel(f"{caption}\n" + r"$q_x$ (1/Å)", fontsize=6.5)
-    for axis, title in zip(axes[0], TITLES, strict=True):
-        axis.set_title(title, fontsize=9)
-    for axis in axes[-1]:
-        axis.set_xlabel(r"$q_y$ (1/Å)", fontsize=7)
-    return figure
+            row[0].set_ylabel(f"{words}\n" + r"$q_x$ (1/Å)", fontsize=6.5)
+        for axis, title in zip(axes[0], TITLES, strict=True):
+            axis.set_title(title)
+        for axis in axes[-1]:
+            axis.set_xlabel(r"$q_y$ (1/Å)", fontsize=7)
 
 
 def caption(row: pd.Series) -> str:
@@ -74,7 +70,7 @@ def caption(row: pd.Series) -> str:
     return f"{row['formula']}, {axis}\n{row['thickness']:g} Å, {row['semiangle']:g} mrad"
 
 
-def quartet(folder: str | Path, row: pd.Series) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def quartet(folder: str | Path, row: pd.Series) -> Images:
     """The four images of one catalogue row: (probe, cbed, vg, qz)."""
     from fourdcrystal import stores
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from fourdcrystal import plots
+
 # stages in the order of the data flow, so that tables and pictures read from source to result
 ORDER = (
     "collect",
@@ -57,22 +59,18 @@ def by_rule(jobs: pd.DataFrame) -> pd.DataFrame:
     return table.loc[sorted(table.index, key=lambda rule: (position.get(rule, len(ORDER)), rule))]
 
 
-def draw(table: pd.DataFrame) -> "Figure":
-    """Bars of wall time [s] and of peak memory [GB] per rule, from :func:`by_rule`."""
-    from matplotlib.figure import Figure
-
-    from fourdcrystal import plots
-
-    plots.use_style()
-    figure = Figure(figsize=(7.6, 0.34 * len(table) + 1.2), layout="constrained")
-    time, memory = figure.subplots(1, 2, sharey=True)
+def draw(path: str | Path, table: pd.DataFrame) -> None:
+    """Draw bars of wall time [s] and of peak memory [GB] per rule, from :func:`by_rule`."""
     names = [f"{rule} ({jobs})" for rule, jobs in table["jobs"].items()]
-    for axis, values, unit in ((time, table["wall_s"], "s"), (memory, table["peak_memory_MB"] / 1000, "GB")):
-        bars = axis.barh(names, values.fillna(0))
-        axis.bar_label(bars, [f"{v:.3g} {unit}" if v == v else "not measured" for v in values], padding=3, fontsize=7)
-        axis.margins(x=0.25)
-    time.invert_yaxis()
-    time.set_xlabel("wall time, all jobs together (s)")
-    time.set_ylabel("rule (jobs)")
-    memory.set_xlabel("largest memory of one job (GB)")
-    return figure
+    with plots.figure(path, 1, 2, size=(3.8, 0.3 * len(table) + 1.2)) as (_, ((time, memory),)):
+        for axis, values, unit in ((time, table["wall_s"], "s"), (memory, table["peak_memory_MB"] / 1000, "GB")):
+            bars = axis.barh(names, values.fillna(0))
+            axis.bar_label(
+                bars, [f"{v:.3g} {unit}" if v == v else "not measured" for v in values], padding=3, fontsize=7
+            )
+            axis.margins(x=0.28)
+            axis.invert_yaxis()
+        memory.set_yticks([])
+        time.set_xlabel("wall time of all jobs together (s)")
+        time.set_ylabel("rule (jobs)")
+        memory.set_xlabel("largest memory of one job (GB)")
