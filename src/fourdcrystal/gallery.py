@@ -15,7 +15,7 @@ TITLES = ("vacuum probe", "CBED pattern", r"potential map $V_g$", r"out-of-plane
 
 
 def choose(catalogue: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Rows for a gallery: as many prototypes as possible, thickness and orientation varied, the same for the same table.
+    """Rows for a gallery: as many prototypes as possible, with thickness and orientation varied.
 
     Args:
         catalogue: One row per quartet.
