@@ -1,0 +1,246 @@
+"""The catalogue of a data set: one row per quartet, in columns, made from the stores and the sheet of crystals.
+
+Rows are in the order of crystals' ids and then of the stores' axes, so the same stores give the same file. The file
+also holds the checksum of every store it describes: what trains on it can tell whether they are still the same.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zarr
+
+from fourdcrystal import checksums, stores
+from fourdcrystal.errors import InputError
+from fourdcrystal.files import replaced
+from fourdcrystal.layout import PATTERN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT, FORMAT_VERSION = "4D-Crystal catalogue", 1
+SPLITS = ("train", "validation", "test", "test_prototype")
+ROW_GROUP = 1 << 20  # rows that a reader decodes at a time
+
+# name: type, meaning. Text is stored as a dictionary: a number per row, each word once.
+COLUMNS: dict[str, tuple[str, str]] = {
+    "crystal": ("text", "id; the store is patterns/{crystal}.zarr"),
+    "prototype": ("text", "structure prototype's class"),
+    "formula": ("text", "reduced formula"),
+    "spacegroup": ("int16", "international number"),
+    "split": ("text", "train, validation, test (of trained prototypes) or test_prototype (held out whole)"),
+    "orientation": ("int32", "index in the store"),
+    "energy": ("int16", "index in the store"),
+    "semiangle": ("int16", "index in the store"),
+    "thickness": ("int16", "index in the store"),
+    "energy_eV": ("float32", "beam energy"),
+    "semiangle_mrad": ("float32", "convergence semi-angle"),
+    "thickness_A": ("float32", "thickness"),
+    "purpose": ("text", "unrotated, zone_axis, mistilted or random"),
+    "zone_axis": ("text", "u v w; empty for none"),
+    "mistilt_mrad": ("float32", "angle between beam and zone axis"),
+    "intensity": ("float32", "fraction of the beam on the detector"),
+    "seam_fraction": ("float32", "fraction of the beam near the supercell's lateral seam"),
+}
+QUALITY = ("intensity", "seam_fraction")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A crystal of the data set, as the sheet of crystals lists it."""
+
+    crystal: str
+    prototype: str
+    split: str
+
+
+def members(sheet: str | Path) -> list[Member]:
+    """Crystals of a sheet (crystals.csv with the columns id, prototype, split), in the order of their ids.
+
+    Raises:
+        InputError: if the sheet is missing, lacks a column, or has an unknown split or a repeated id.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(sheet, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise InputError(f"{sheet}: no such sheet of crystals") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{sheet}: can't be read as a sheet of crystals ({error})") from error
+    if lacking := {"id", "prototype", "split"} - set(table.columns):
+        raise InputError(f"{sheet}: has no column {', '.join(sorted(lacking))}; needed are id, prototype and split")
+    if unknown := sorted(set(table["split"]) - set(SPLITS)):
+        raise InputError(f"{sheet}: column split has '{unknown[0]}'; allowed are {', '.join(SPLITS)}")
+    if (repeated := table["id"].duplicated()).any():
+        raise InputError(f"{sheet}: crystal {table['id'][repeated].iloc[0]} is listed twice")
+    rows = zip(table["id"], table["prototype"], table["split"], strict=True)
+    return sorted((Member(*row) for row in rows), key=lambda member: member.crystal)
+
+
+def rows(path: Path, member: Member) -> dict[str, Any]:
+    """Columns of one store's quartets: an array each, or one value for all.
+
+    Raises:
+        InputError: if the store can't be used, or is another crystal's.
+    """
+    about = stores.metadata(path)["crystal"]
+    if about["id"] != member.crystal:
+        raise InputError(f"{path}: holds the patterns of {about['id']}, not of {member.crystal}")
+    group = zarr.open_group(path, mode="r")
+    needed = (*PATTERN[1:], "purpose", "zone_axis", "mistilt", *QUALITY)
+    data = {name: np.asarray(group[name][...]) for name in needed}
+    shape = data["intensity"].shape
+    index = dict(zip(PATTERN, (i.ravel() for i in np.indices(shape)), strict=True))
+    turned = index["orientation"]
+    zones = np.array([" ".join(map(str, z)) if z.any() else "" for z in data["zone_axis"]], dtype=object)
+    return {
+        "crystal": member.crystal,
+        "prototype": member.prototype,
+        "formula": about["formula"],
+        "spacegroup": about["spacegroup"],
+        "split": member.split,
+        **index,
+        "energy_eV": data["energy"][index["energy"]],
+        "semiangle_mrad": data["semiangle"][index["semiangle"]],
+        "thickness_A": data["thickness"][index["thickness"]],
+        "purpose": data["purpose"].astype(object)[turned],
+        "zone_axis": zones[turned],
+        "mistilt_mrad": 1e3 * data["mistilt"][turned],
+        **{name: data[name].ravel() for name in QUALITY},
+    }
+
+
+def _table(columns: Mapping[str, Any]) -> pa.Table:
+    count = len(columns["orientation"])
+    arrays = []
+    for name, (kind, _) in COLUMNS.items():
+        values = columns[name]
+        if kind == "text":
+            words = pa.array([values] if isinstance(values, str) else values, type=pa.string()).dictionary_encode()
+            codes = (
+                words.indices.take(pa.array(np.zeros(count, np.int32))) if isinstance(values, str) else words.indices
+            )
+            arrays.append(pa.DictionaryArray.from_arrays(codes, words.dictionary))
+        else:
+            arrays.append(pa.array(np.broadcast_to(values, count).astype(kind)))
+    return pa.table(arrays, names=list(COLUMNS))
+
+
+def build(patterns: Path, listed: Sequence[Member]) -> pa.Table:
+    """The catalogue of a folder of stores.
+
+    Args:
+        patterns: Folder with a store ``{crystal}.zarr`` for every member.
+        listed: What :func:`members` returns.
+
+    Raises:
+        InputError: if there is no crystal, or a store is missing or can't be used.
+    """
+    if not listed:
+        raise InputError(f"{patterns}: the sheet of crystals is empty; there is nothing to catalogue")
+    paths = [patterns / f"{member.crystal}.zarr" for member in listed]
+    tables = [_table(rows(path, member)) for path, member in zip(paths, listed, strict=True)]
+    identities = {m.crystal: checksums.identity(path) for m, path in zip(listed, paths, strict=True)}
+    about = {"format": FORMAT, "format_version": FORMAT_VERSION, "stores": identities}
+    whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    return whole.replace_schema_metadata({"fourdcrystal": json.dumps(about)})
+
+
+def write(path: str | Path, table: pa.Table) -> None:
+    """Write a catalogue as Parquet, whole or not at all; the same bytes for the same table."""
+    with replaced(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def _about(path: str | Path) -> dict[str, Any]:
+    try:
+        found = pq.read_schema(path).metadata or {}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such catalogue; `snakemake catalogue` makes it") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: can't be read as a Parquet file ({error})") from error
+    about = json.loads(found.get(b"fourdcrystal", b"{}"))
+    if about.get("format") != FORMAT:
+        raise InputError(f"{path}: is not a catalogue of 4D-Crystal quartets")
+    if about["format_version"] != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: has the format version {about['format_version']}, but this program reads {FORMAT_VERSION}; "
+            "a newer 4D-Crystal may read it"
+        )
+    return about
+
+
+def read(path: str | Path, splits: Iterable[str] | None = None, columns: Iterable[str] | None = None) -> "pd.DataFrame":
+    """Rows of a catalogue; the index is the row number in the file. Text columns are categorical.
+
+    Args:
+        path: catalogue.parquet.
+        splits: Only these; none: all.
+        columns: Only these; none: all.
+
+    Raises:
+        InputError: if the file is missing, damaged, not a catalogue, or of a newer format, or a split is unknown.
+    """
+    _about(path)
+    wanted = None if columns is None else list(dict.fromkeys([*columns, "split"]))
+    try:
+        table = pq.read_table(path, columns=wanted, memory_map=True).to_pandas(ignore_metadata=True)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: is damaged ({error})") from error
+    if splits is not None:
+        splits = list(splits)
+        if unknown := set(splits) - set(SPLITS):
+            raise InputError(f"split {', '.join(sorted(unknown))} is unknown; allowed are {', '.join(SPLITS)}")
+        table = table[table["split"].isin(splits)]
+    return table if columns is None else table[list(columns)]
+
+
+def identities(path: str | Path) -> dict[str, str]:
+    """Checksum of each store that a catalogue describes, by crystal (see :func:`fourdcrystal.checksums.identity`).
+
+    Raises:
+        InputError: as :func:`read`.
+    """
+    return dict(_about(path)["stores"])
+
+
+def identity(path: str | Path) -> str:
+    """One checksum of the whole data set: of the catalogue, which holds those of the stores.
+
+    Raises:
+        InputError: as :func:`read`.
+    """
+    _about(path)
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_fresh(path: str | Path, patterns: str | Path, crystals: Iterable[str] | None = None) -> None:
+    """Refuse a catalogue whose stores are missing or have been made again since.
+
+    Args:
+        path: catalogue.parquet.
+        patterns: Folder of the stores.
+        crystals: Only these; none: all.
+
+    Raises:
+        InputError: naming the first such store.
+    """
+    known = identities(path)
+    for crystal in sorted(known if crystals is None else crystals):
+        store = Path(patterns) / f"{crystal}.zarr"
+        try:
+            found = checksums.identity(store)
+        except FileNotFoundError:
+            raise InputError(f"{store}: is missing, but {path} lists its quartets") from None
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        if found != known[crystal]:
+            raise InputError(f"{path}: is stale, {store} has been made again since; make the catalogue again")

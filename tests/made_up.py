@@ -1,0 +1,53 @@
+"""Small stores of made-up quartets, for tests of everything that reads them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from pymatgen.core import Lattice, Structure
+
+from fourdcrystal import stores
+from fourdcrystal.crystals import Crystal
+
+SHAPE, DQ = (32, 48), 0.02
+LABELS = {"method": "analytic", "width": 1.5, "sigma": 0.03, "weakest": 0.01}
+
+
+def silicon(name: str = "Si-1") -> Crystal:
+    structure = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
+    source = {"name": "made up", "id": name, "database_version": "0", "licence": "CC0-1.0", "citation": "nobody"}
+    return Crystal(name, structure, "A_cF8_227_a", 227, "cubic", source)
+
+
+def axes(orientations: int = 2) -> stores.Axes:
+    turned = [
+        SimpleNamespace(rotation=np.eye(3), purpose="zone_axis", zone_axis=(0, 0, i + 1), mistilt=0.01 * i)
+        for i in range(orientations)
+    ]
+    return stores.Axes(turned, [200e3], [2.0, 3.0], [100.0, 200.0, 400.0], SHAPE, DQ)
+
+
+def disk(qx: float, qy: float, radius: float) -> np.ndarray:
+    x, y = ((np.arange(n) - n // 2) * DQ for n in SHAPE)
+    return (np.hypot(x[:, None] - qx, y - qy) < radius).astype(np.float32)
+
+
+def reflections(count: int = 5) -> SimpleNamespace:
+    hkl = np.arange(3 * count).reshape(count, 3) // 2 - 2
+    return SimpleNamespace(hkl=hkl, g=0.1 * hkl * [1, 1, 0.01], vg=np.exp(1j * np.arange(count)) * 3)
+
+
+def fill(writer: stores.Writer, made: stores.Axes, rng: np.random.Generator) -> None:
+    probe = np.stack([disk(0, 0, a * 0.04) for a in made.semiangle])[None]
+    writer.put_probe(probe)
+    for i in range(len(made.orientations)):
+        cbed = probe[:, :, None] * rng.uniform(0.1, 0.9, (1, 2, len(made.thickness), 1, 1))
+        label = 3.0 * disk(0.1, -0.2, 0.05)[None]
+        writer.put(i, cbed, label, 0.02 * label, reflections(5 + i), np.full((1, 2, len(made.thickness)), 1e-3))
+
+
+def write(path: Path, seed: int = 0, orientations: int = 2) -> None:
+    """A store whose crystal is named like the file."""
+    made = axes(orientations)
+    with stores.new_store(path, silicon(path.stem), made, {"seed": seed, "labels": LABELS}, 1) as writer:
+        fill(writer, made, np.random.default_rng(seed))
