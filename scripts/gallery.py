@@ -15,8 +15,8 @@ def main() -> None:
     from fourdcrystal import catalogue, gallery
 
     rows = gallery.choose(catalogue.read(args.catalogue), args.n)
-    quartets = [(gallery.caption(row), gallery.quartet(args.patterns, row)) for _, row in rows.iterrows()]
-    gallery.draw(args.output, quartets, rows.iloc[0]["dq"])
+    quartets = [(gallery.caption(row), *gallery.quartet(args.patterns, row)) for _, row in rows.iterrows()]
+    gallery.draw(args.output, quartets)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.colors import PowerNorm, TwoSlopeNorm
 from numpy.typing import NDArray
 
-from fourdcrystal import plots
+from fourdcrystal import plots, stores
+from fourdcrystal.layout import PATTERN
 
 Images = tuple[NDArray, NDArray, NDArray, NDArray]  # probe, cbed, vg, qz
 TITLES = ("vacuum probe", "CBED pattern", r"potential map $V_g$", r"out-of-plane map $q_z$")
@@ -21,26 +22,22 @@ def choose(catalogue: pd.DataFrame, n: int) -> pd.DataFrame:
         catalogue: One row per quartet.
         n: How many rows are wanted; fewer come back if there are fewer.
     """
-    order = catalogue.sort_values(["prototype", "crystal", "orientation", "thickness", "semiangle"], kind="stable")
-    classes = [group for _, group in order.groupby("prototype", sort=True)]
-    rows = []
-    for i in range(n):
-        group = classes[i % len(classes)]
-        # a step that is coprime to most group sizes walks through orientations and thicknesses
-        rows.append(group.iloc[(i * 7 + 3 * (i // len(classes))) % len(group)])
-    return pd.DataFrame(rows).drop_duplicates(["crystal", "orientation", "energy", "semiangle", "thickness"])
+    classes = [group for _, group in catalogue.groupby("prototype", sort=True, observed=True)]
+    classes = [classes[i] for i in np.unique(np.linspace(0, len(classes) - 1, min(n, len(classes))).astype(int))]
+    rows = [classes[i % len(classes)] for i in range(n)]
+    # a step that shares no factor with the usual numbers of orientations and thicknesses walks through them all
+    return pd.DataFrame([group.iloc[(7 * i + 3) % len(group)] for i, group in enumerate(rows)]).drop_duplicates()
 
 
-def draw(path: str | Path, quartets: Sequence[tuple[str, Images]], dq: float) -> None:
+def draw(path: str | Path, quartets: Sequence[tuple[str, Images, float]]) -> None:
     """Draw quartets side by side, one row each.
 
     Args:
         path: Picture to write.
-        quartets: A caption and (probe, cbed, vg [V], qz [1/Å]) each, images (qx, qy).
-        dq: Size of a pixel [1/Å].
+        quartets: A caption, (probe, cbed, vg [V], qz [1/Å]) and the size of a pixel [1/Å] each; images (qx, qy).
     """
     with plots.figure(path, len(quartets), 4, size=(2.0, 1.85)) as (figure, axes):
-        for row, (words, (probe, cbed, vg, qz)) in zip(axes, quartets, strict=True):
+        for row, (words, (probe, cbed, vg, qz), dq) in zip(axes, quartets, strict=True):
             nx, ny = cbed.shape
             extent = tuple(dq * (edge - 0.5) for edge in (-(ny // 2), ny - ny // 2, nx - nx // 2, -(nx // 2)))
             height = max(float(np.abs(qz).max()), 1e-3)
@@ -66,20 +63,17 @@ def draw(path: str | Path, quartets: Sequence[tuple[str, Images]], dq: float) ->
 
 def caption(row: pd.Series) -> str:
     """What a quartet shows, in two short lines."""
-    axis = f"[{row['zone_axis']}]" if row["zone_axis"] else "random tilt"
-    return f"{row['formula']}, {axis}\n{row['thickness']:g} Å, {row['semiangle']:g} mrad"
+    tilt = f", {row['mistilt_mrad']:.0f} mrad off" if row["mistilt_mrad"] > 0 else ""
+    turned = f"[{row['zone_axis']}]{tilt}" if row["zone_axis"] else str(row["purpose"])
+    return f"{row['formula']} {turned}\n{row['thickness_A']:g} Å, {row['semiangle_mrad']:g} mrad"
 
 
-def quartet(folder: str | Path, row: pd.Series) -> Images:
-    """The four images of one catalogue row: (probe, cbed, vg, qz)."""
-    from fourdcrystal import stores
-
+def quartet(folder: str | Path, row: pd.Series) -> tuple[Images, float]:
+    """The four images of one catalogue row, and the size of their pixels [1/Å]."""
     store = stores.open(Path(folder) / f"{row['crystal']}.zarr")
-    place = dict(
-        orientation=row["orientation_index"],
-        energy=row["energy_index"],
-        semiangle=row["semiangle_index"],
-        thickness=row["thickness_index"],
+    place = {axis: row[axis] for axis in PATTERN}
+    probe, cbed, vg, qz = (
+        store[name].isel({k: v for k, v in place.items() if k in store[name].dims}).values
+        for name in ("probe", "cbed", "vg", "qz")
     )
-    images = (store[name] for name in ("probe", "cbed", "vg", "qz"))
-    return tuple(a.isel({k: v for k, v in place.items() if k in a.dims}).values for a in images)
+    return (probe, cbed, vg, qz), float(store["qx"][1] - store["qx"][0])
