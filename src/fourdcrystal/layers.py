@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 
 def centroid(image: Tensor) -> Tensor:
-    """Centre of mass of the part of an image above half its robust maximum [px].
+    """Centre of mass of an image's bright part [px].
 
-    The halves of a noisy disk weigh the same, so its edge's noise averages out, and a weak background has no say.
+    Between a quarter and three quarters of the maximum a pixel's mass rises from 0 to 1: neither the noise on top of a
+    disk nor a weak background around it has a say, only its edge.
 
     Args:
         image: (..., X, Y), not negative.
@@ -20,7 +21,7 @@ def centroid(image: Tensor) -> Tensor:
     x, y = image.shape[-2:]
     smooth = nn.functional.avg_pool2d(image.reshape(-1, 1, x, y), 3, 1, 1, count_include_pad=False)
     maximum = smooth.amax((-2, -1), keepdim=True)
-    mass = (smooth - maximum / 2).clamp(min=0).reshape(image.shape)
+    mass = (2 * smooth / maximum.clamp(min=torch.finfo(image.dtype).tiny) - 0.5).clamp(0, 1).reshape(image.shape)
     total = mass.sum((-2, -1)).clamp(min=torch.finfo(mass.dtype).tiny)
     grids = [torch.arange(n, dtype=mass.dtype, device=mass.device) for n in (x, y)]
     return torch.stack([(mass.sum(-1) * grids[0]).sum(-1) / total, (mass.sum(-2) * grids[1]).sum(-1) / total], -1)
@@ -67,7 +68,7 @@ class ProbeCorrelation(nn.Module):
         kernel = kernel / kernel.abs().amax((-2, -1), keepdim=True)  # unit sum: the correlation is a local mean
         product = torch.fft.rfft2(pattern) * kernel.conj()
         size = product.abs()
-        floor = 1e-4 * size.amax((-2, -1), keepdim=True)  # phase correlation must not amplify rounding errors
+        floor = 1e-4 * size.amax((-2, -1), keepdim=True) + 1e-12  # phase correlation must not amplify rounding errors
         return torch.cat([product if p == 1 else product * (size + floor) ** (p - 1) for p in self.powers], 1)
 
 

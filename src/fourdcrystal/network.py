@@ -42,6 +42,8 @@ class DiskNetwork(nn.Module):
         model: Architecture.
     """
 
+    head: nn.Conv2d
+
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
@@ -121,5 +123,7 @@ NETWORKS: dict[str, type[DiskNetwork]] = {"ccunet": CCUNet, "fcunet": FCUNet}
 
 
 def build(model: Model) -> DiskNetwork:
-    """A network with random weights (of torch's global generator)."""
-    return NETWORKS[model.name](model)
+    """A network with random weights (of torch's global generator) whose maps are empty at first."""
+    built = NETWORKS[model.name](model)
+    nn.init.zeros_(built.head.weight)
+    return built
