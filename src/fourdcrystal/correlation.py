@@ -1,0 +1,184 @@
+"""Classical Bragg-disk detection: correlation with the vacuum probe, as py4DSTEM does it.
+
+Own implementation of the method of Savitzky et al., Microsc. Microanal. 27, 712 (2021), with the sub-pixel steps of
+Guizar-Sicairos et al., Opt. Lett. 33, 156 (2008), for all patterns of a batch at once. It is what the network is
+compared with.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourdcrystal.peaks import Peaks, maxima
+
+Subpixel = Literal["none", "parabolic", "multicorr"]
+UPSAMPLING = 16
+
+
+def radius(probe: np.ndarray) -> float:
+    """Radius of a vacuum probe's disk [px]: of the circle with the area where it exceeds half its plateau."""
+    plateau = np.median(probe[probe > probe.max() / 2])
+    return float(np.sqrt((probe > plateau / 2).sum() / np.pi))
+
+
+def centre(probe: np.ndarray) -> tuple[float, float]:
+    """Centre of mass of a vacuum probe above a tenth of its maximum [px]."""
+    weight = np.where(probe > probe.max() / 10, probe, 0).astype(float)
+    rows, columns = np.indices(probe.shape)
+    return float((weight * rows).sum() / weight.sum()), float((weight * columns).sum() / weight.sum())
+
+
+def centred(probe: np.ndarray) -> np.ndarray:
+    """The probe moved by a Fourier shift so that its centre lies on the zero frequency's pixel, n // 2."""
+    x, y = centre(probe)
+    n, m = probe.shape
+    ramp = np.exp(2j * np.pi * (np.fft.fftfreq(n)[:, None] * (x - n // 2) + np.fft.fftfreq(m)[None] * (y - m // 2)))
+    return np.real(np.fft.ifft2(np.fft.fft2(probe) * ramp))
+
+
+def kernel(probe: np.ndarray, radii: tuple[float, float] | None = None) -> np.ndarray:
+    """Correlation kernel: the normalised probe minus a normalised sine-squared sigmoid, so that it sums to zero.
+
+    Args:
+        probe: Vacuum probe, (X, Y), anywhere on the detector.
+        radii: Where the subtracted disk's edge begins and ends [px]; none: at the probe's radius and twice that.
+
+    Returns:
+        Kernel with its centre at pixel (0, 0), (X, Y).
+    """
+    size = radius(probe)
+    inner, outer = (size, 2 * size) if radii is None else radii
+    positive = np.fft.ifftshift(centred(probe))
+    frequencies = [np.fft.fftfreq(n, 1 / n) for n in probe.shape]
+    distance = np.hypot(*np.meshgrid(*frequencies, indexing="ij"))
+    edge = np.cos(np.pi / 2 * np.clip((distance - inner) / (outer - inner), 0, 1)) ** 2
+    return positive / positive.sum() - edge / edge.sum()
+
+
+def detect(
+    patterns: np.ndarray,
+    probe: np.ndarray,
+    subpixel: Subpixel = "multicorr",
+    square_root: bool = False,
+    power: float = 1.0,
+    smoothing: float = 2.0,
+    threshold: float = 0.005,
+    spacing: float | None = None,
+    border: int | None = None,
+    most: int = 200,
+    device: str = "cpu",
+) -> Peaks:
+    """Disks of patterns by correlation with the vacuum probe.
+
+    Args:
+        patterns: Counts, (N, X, Y).
+        probe: Vacuum probe, (X, Y).
+        subpixel: none, a parabola through the neighbours, or DFT upsampling around the parabola's maximum.
+        square_root: Correlate square roots of counts and probe, which evens out the counting noise.
+        power: Exponent of the correlation's modulus: 1 cross-correlation, 0 phase correlation, between them hybrid.
+        smoothing: Standard deviation of the Gaussian that smooths the correlation before maxima are sought [px].
+        threshold: Weakest disk that is kept, as a fraction of the strongest.
+        spacing: Least distance of two disks [px]; none: the probe's radius.
+        border: Width of the frame without disks [px]; none: half the probe's radius.
+        most: Most disks of one pattern.
+        device: Where to compute.
+
+    Returns:
+        Peaks; intensity is the height of the smoothed correlation.
+    """
+    size = radius(probe)
+    spacing = size if spacing is None else spacing
+    border = max(1, round(size / 2)) if border is None else border
+    images = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device)
+    template = np.sqrt(np.clip(probe, 0, None)) if square_root else probe
+    if square_root:
+        images = images.clamp(min=0).sqrt()
+    conjugate = torch.as_tensor(kernel(template), dtype=torch.float32, device=device)
+    spectrum = torch.fft.rfft2(images) * torch.fft.rfft2(conjugate).conj()
+    if power != 1:
+        spectrum = spectrum.abs() ** power * torch.exp(1j * spectrum.angle())
+    correlation = torch.fft.irfft2(spectrum, s=images.shape[-2:]).clamp(min=0)
+    smooth = _smoothed(correlation, smoothing)
+    floor = (threshold * smooth.amax(dim=(1, 2))).clamp(min=1e-12)
+    b, x, y = maxima(smooth, floor, spacing, border)
+    keep = _first(b, most)
+    b, x, y = b[keep], x[keep], y[keep]
+    if not len(b):
+        return Peaks.none()
+    positions, height = torch.stack([x, y], dim=1).double(), smooth[b, x, y]
+    if subpixel != "none":
+        positions, height = _parabolic(smooth, b, x, y)
+    if subpixel == "multicorr":
+        positions = _upsampled(spectrum, images.shape[-2:], b, positions)
+    return Peaks.of(b.cpu().numpy(), positions.cpu().numpy(), height.cpu().numpy())
+
+
+def _first(pattern: Tensor, most: int) -> Tensor:
+    counts = torch.bincount(pattern)
+    return torch.arange(len(pattern), device=pattern.device) - (torch.cumsum(counts, 0) - counts)[pattern] < most
+
+
+def _smoothed(images: Tensor, sigma: float) -> Tensor:
+    """Gaussian filter, separable, mirrored at the edges as scipy.ndimage does."""
+    if sigma <= 0:
+        return images
+    reach = min(int(4 * sigma + 0.5), min(images.shape[-2:]) - 1)
+    offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
+    weights = weights / weights.sum()
+    padded = torch.nn.functional.pad(images[:, None], (reach,) * 4, mode="reflect")
+    rows = torch.nn.functional.conv2d(padded, weights.reshape(1, 1, -1, 1))
+    return torch.nn.functional.conv2d(rows, weights.reshape(1, 1, 1, -1))[:, 0]
+
+
+def _parabolic(image: Tensor, b: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Vertex of the parabola through a maximum and its two neighbours, along each axis; and the height there."""
+    top = image[b, x, y].double()
+    shifts = []
+    for i, j in ((1, 0), (0, 1)):
+        before, after = image[b, x - i, y - j].double(), image[b, x + i, y + j].double()
+        curvature = 4 * top - 2 * before - 2 * after
+        shifts.append(torch.where(curvature > 0, (after - before) / curvature.clamp(min=1e-300), 0.0).clamp(-0.5, 0.5))
+        top = top + torch.where(curvature > 0, (after - before) * shifts[-1] / 4, 0.0)
+    return torch.stack([x + shifts[0], y + shifts[1]], dim=1), top
+
+
+def _upsampled(spectrum: Tensor, shape: torch.Size, b: Tensor, start: Tensor, chunk: int = 512) -> Tensor:
+    """Maximum of the DFT-upsampled correlation within 0.75 px of half-pixel starts, then a parabola on the fine grid.
+
+    Args:
+        spectrum: Half spectra of the correlations (rfft2), (B, X, Y // 2 + 1).
+        shape: (X, Y) of the patterns.
+        b: Pattern of each peak, (N,).
+        start: Parabolic positions [px], (N, 2).
+        chunk: Peaks treated at a time; bounds memory.
+    """
+    n, m = shape
+    start = torch.round(start * 2) / 2
+    steps = int(np.ceil(1.5 * UPSAMPLING))
+    grid = (torch.arange(steps, device=b.device) - steps // 2).double() / UPSAMPLING
+    row_frequency = torch.fft.fftfreq(n, device=b.device).double()
+    column_frequency = torch.fft.rfftfreq(m, device=b.device).double()
+    # a half spectrum stands for both halves: every column but the first (and the last of an even size) counts twice
+    twice = torch.full_like(column_frequency, 2.0)
+    twice[0] = 1.0
+    if m % 2 == 0:
+        twice[-1] = 1.0
+    found = []
+    for part in torch.arange(len(b), device=b.device).split(chunk):
+        at_x = start[part, 0, None] + grid
+        at_y = start[part, 1, None] + grid
+        rows = torch.exp(2j * np.pi * at_x[..., None] * row_frequency).to(spectrum.dtype)
+        columns = (torch.exp(2j * np.pi * at_y[..., None] * column_frequency) * twice).to(spectrum.dtype)
+        fine = torch.einsum("pun,pnv->puv", rows, torch.einsum("pnm,pvm->pnv", spectrum[b[part]], columns)).real
+        index = fine.reshape(len(part), -1).argmax(1)
+        i, j = index // steps, index % steps
+        everyone = torch.arange(len(part), device=b.device)
+        ii, jj = i.clamp(1, steps - 2), j.clamp(1, steps - 2)
+        refined, _ = _parabolic(fine, everyone, ii, jj)
+        on_edge = torch.stack([i != ii, j != jj], dim=1)
+        offset = torch.where(on_edge, torch.stack([i, j], dim=1).double(), refined)
+        found.append(start[part] + (offset - steps // 2) / UPSAMPLING)
+    return torch.cat(found)

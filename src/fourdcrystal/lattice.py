@@ -1,0 +1,234 @@
+"""The plane reciprocal lattice of diffraction patterns: found by itself for a scan, fitted to every pattern."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, maximum_filter
+
+from fourdcrystal.errors import InputError
+from fourdcrystal.peaks import Peaks
+
+LEAST_PEAKS = 4  # that agree with a lattice; three would always fit
+
+
+@dataclass(frozen=True)
+class Lattices:
+    """One lattice for each pattern: peaks lie at centre + h a + k b. NaN where none could be fitted.
+
+    Attributes:
+        centre: Position of the direct beam [px], (P, 2).
+        vectors: Basis vectors a and b [px] as rows, (P, 2, 2).
+        covariance: Of (centre, a, b) along either axis [px²], (P, 3, 3).
+        residual: Robust RMS distance of a peak from its lattice point along an axis [px], (P,).
+        agreeing: Number of peaks on the lattice, (P,).
+    """
+
+    centre: np.ndarray
+    vectors: np.ndarray
+    covariance: np.ndarray
+    residual: np.ndarray
+    agreeing: np.ndarray
+
+    @property
+    def fitted(self) -> np.ndarray:
+        """Which patterns have a lattice, (P,)."""
+        return np.isfinite(self.residual)
+
+
+def reduced(vectors: np.ndarray) -> np.ndarray:
+    """The same lattice by its two shortest vectors (Gauss), right-handed, the first with a positive first component."""
+    a, b = (v.copy() for v in np.asarray(vectors, float))
+    while True:
+        if a @ a > b @ b:
+            a, b = b, a
+        multiple = round((a @ b) / (a @ a))
+        if multiple == 0:
+            break
+        b = b - multiple * a
+    if a[0] < 0 or (a[0] == 0 and a[1] < 0):
+        a = -a
+    return np.array([a, b if a[0] * b[1] > a[1] * b[0] else -b])
+
+
+def find(peaks: Peaks, shape: tuple[int, int], resolution: float = 0.5, most_patterns: int = 400) -> np.ndarray:
+    """Basis of the lattice that most difference vectors between peaks of one pattern belong to.
+
+    Differences need no centre, and summed over patterns they average out noise, missing and false peaks. Candidates are
+    maxima of their histogram; the basis with the largest cell among those that explain nearly all of it wins.
+
+    Args:
+        peaks: Peaks of many patterns of one crystal and orientation (small strain and rotation between them).
+        shape: (X, Y) of the patterns.
+        resolution: Size of the histogram's bins [px].
+        most_patterns: Evenly spread patterns that are used.
+
+    Returns:
+        Basis vectors [px] as rows, reduced, (2, 2).
+
+    Raises:
+        InputError: if there are too few peaks for a lattice.
+    """
+    used = np.unique(peaks.pattern)
+    used = used[np.linspace(0, len(used) - 1, min(len(used), most_patterns)).astype(int)] if len(used) else used
+    differences, weights = [], []
+    for p in used:
+        part = peaks.of_pattern(int(p))
+        strongest = np.argsort(-part.intensity)[:40]
+        if len(strongest) < 3:
+            continue
+        xy, root = part.positions[strongest], np.sqrt(np.clip(part.intensity[strongest], 0, None))
+        i, j = np.nonzero(~np.eye(len(xy), dtype=bool))
+        differences.append(xy[i] - xy[j])
+        weights.append(root[i] * root[j] / (root.sum() ** 2 or 1))
+    if not differences:
+        raise InputError("no pattern has three peaks or more, so that no lattice can be found; lower the threshold")
+    vectors, weight = np.concatenate(differences), np.concatenate(weights)
+    candidates = _candidates(vectors, weight, max(shape) * 0.75, resolution)
+    if len(candidates) < 2:
+        raise InputError("the peaks of all patterns lie on one line, so that no lattice can be found")
+    return _best_basis(candidates, vectors, weight)
+
+
+def _candidates(vectors: np.ndarray, weight: np.ndarray, reach: float, resolution: float, most: int = 14) -> np.ndarray:
+    """Shortest of the strong maxima of the histogram of difference vectors, half a plane of them, (C, 2)."""
+    n = round(2 * reach / resolution) | 1
+    edges = (np.arange(n + 1) - n / 2) * resolution
+    histogram, *_ = np.histogram2d(*vectors.T, bins=[edges, edges], weights=weight)
+    smooth = gaussian_filter(histogram, 1.0 / resolution)
+    peak = (smooth == maximum_filter(smooth, round(3 / resolution) | 1)) & (smooth > 0.08 * smooth.max())
+    x, y = np.nonzero(peak)
+    at = np.column_stack([edges[x], edges[y]]) + resolution / 2
+    half = (at[:, 0] > resolution) | ((np.abs(at[:, 0]) <= resolution) & (at[:, 1] > 0))
+    long_enough = np.hypot(*at.T) > 3
+    at = at[half & long_enough]
+    return at[np.argsort(np.hypot(*at.T))[:most]]
+
+
+def _best_basis(candidates: np.ndarray, vectors: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    tried = []
+    for i, j in itertools.combinations(range(len(candidates)), 2):
+        basis = candidates[[i, j]]
+        area = abs(np.linalg.det(basis))
+        if area < 0.2 * np.hypot(*basis[0]) * np.hypot(*basis[1]):
+            continue  # too skew; the reduced basis of the same lattice is among the candidates
+        for _ in range(3):  # refine, so that far lattice points are judged fairly
+            index = np.rint(vectors @ np.linalg.inv(basis))
+            off = vectors - index @ basis
+            close = (np.hypot(*off.T) < 2) & (np.abs(index).max(1) <= 4)
+            if close.sum() < 4:
+                break
+            w = weight[close, None]
+            normal = (index[close] * w).T @ index[close]
+            if np.linalg.cond(normal) > 1e8:
+                break
+            basis = np.linalg.solve(normal, (index[close] * w).T @ vectors[close])
+        index = np.rint(vectors @ np.linalg.inv(basis))
+        explained = weight[np.hypot(*(vectors - index @ basis).T) < 2].sum() / weight.sum()
+        # what a lattice this dense would explain of vectors thrown at random
+        chance = min(1.0, np.pi * 4 / area)
+        tried.append(((explained - chance) / (1 - chance) if chance < 1 else 0.0, area, basis))
+    if not tried:
+        raise InputError("the peaks of all patterns lie on one line, so that no lattice can be found")
+    best = max(score for score, _, _ in tried)
+    _, _, basis = max((t for t in tried if t[0] >= 0.93 * best), key=lambda t: t[1])
+    return reduced(basis)
+
+
+def start_centre(peaks: Peaks, shape: tuple[int, int]) -> np.ndarray:
+    """Where the direct beam is: median over patterns of the strongest peak in the detector's middle quarter."""
+    middle = np.array(shape) // 2
+    near = peaks.where((np.abs(peaks.positions - middle) < np.array(shape) / 4).all(1))
+    if not len(near):
+        return middle.astype(float)
+    _, first = np.unique(near.pattern, return_index=True)  # sorted from strong to weak within a pattern
+    return np.median(near.positions[first], axis=0)
+
+
+def fit(
+    peaks: Peaks, n_patterns: int, basis: np.ndarray, centre: np.ndarray, rounds: int = 12, tolerance: float = 0.25
+) -> Lattices:
+    """Robust weighted fit of one lattice to each pattern, all patterns at once.
+
+    Each peak gets the nearest indices, at first only near the centre and then ever farther out; peaks off the lattice
+    are weighted down with Tukey's biweight. Weights are 1 / sigma_px² where known, else the root of the intensity.
+
+    Args:
+        peaks: Peaks of all patterns.
+        n_patterns: Number of patterns.
+        basis: Approximate basis vectors [px] as rows, (2, 2).
+        centre: Approximate position of the direct beam [px], (2,), or of every pattern, (P, 2).
+        rounds: Iterations.
+        tolerance: Peaks farther from a lattice point than this, in units of the shorter basis vector, are left out.
+    """
+    xy, weight, present = padded(peaks, n_patterns)
+    shortest = np.hypot(*basis.T).min()
+    beta = np.empty((n_patterns, 3, 2))
+    beta[:, 0], beta[:, 1:] = centre, basis
+    reach = np.hypot(*np.moveaxis(xy - beta[:, :1], -1, 0))
+    robust = present.astype(float)
+    design = np.zeros((*xy.shape[:2], 3))
+    covariance, scale = np.full((n_patterns, 3, 3), np.nan), np.full(n_patterns, np.nan)
+    good = np.zeros(n_patterns, bool)
+    agreeing = np.zeros(n_patterns, int)
+    eye = np.eye(3)
+    for i in range(rounds):
+        index = np.rint((xy - beta[:, :1]) @ np.linalg.inv(beta[:, 1:]))
+        design = np.concatenate([np.ones_like(index[..., :1]), index], axis=-1)
+        off = xy - design @ beta
+        distance = np.hypot(off[..., 0], off[..., 1])
+        horizon = (2.6 + i) * shortest if i < 4 else np.inf
+        usable = present & (distance < tolerance * shortest) & (reach < horizon)
+        if i > 1:
+            scale = _scale(distance, usable)
+            robust = np.clip(1 - (distance / (4.685 * scale[:, None])) ** 2, 0, None) ** 2 * usable
+        else:
+            robust = usable.astype(float)
+        w = weight * robust
+        normal = np.einsum("pkm,pk,pkn->pmn", design, w, design)
+        agreeing = (robust > 0).sum(1)
+        good = (agreeing >= LEAST_PEAKS) & (np.linalg.cond(normal + 1e-300 * eye) < 1e10)
+        moment = np.einsum("pkm,pk,pkd->pmd", design, w, xy)
+        solved = np.linalg.solve(np.where(good[:, None, None], normal, eye), moment)
+        sane = good & (np.abs(solved[:, 1:] - basis).max((1, 2)) < 0.3 * shortest)
+        beta = np.where(sane[:, None, None], solved, beta)
+        good = sane
+    off = xy - design @ beta
+    w = weight * robust
+    freedom = np.clip(agreeing - 3, 1, None)
+    # sandwich estimate: honest where the stated weights aren't the true inverse variances
+    inverse = np.linalg.inv(np.where(good[:, None, None], np.einsum("pkm,pk,pkn->pmn", design, w, design), eye))
+    spread = np.einsum("pkm,pk,pkn->pmn", design, w**2 * (off**2).mean(-1), design)
+    covariance = inverse @ spread @ inverse * (agreeing / freedom)[:, None, None]
+    residual = np.sqrt((robust * (off**2).mean(-1)).sum(1) / np.clip(robust.sum(1), 1e-12, None))
+    beta = np.where(good[:, None, None], beta, np.nan)
+    return Lattices(
+        centre=beta[:, 0],
+        vectors=beta[:, 1:],
+        covariance=np.where(good[:, None, None], covariance, np.nan),
+        residual=np.where(good, residual, np.nan),
+        agreeing=np.where(good, agreeing, 0),
+    )
+
+
+def padded(peaks: Peaks, n_patterns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions [px], (P, K, 2), weights, (P, K), and where there is a peak, (P, K), of patterns side by side."""
+    counts = np.bincount(peaks.pattern, minlength=n_patterns)
+    most = max(1, int(counts.max(initial=0)))
+    rank = np.arange(len(peaks)) - (np.cumsum(counts) - counts)[peaks.pattern]
+    xy, weight = np.zeros((n_patterns, most, 2)), np.zeros((n_patterns, most))
+    xy[peaks.pattern, rank] = peaks.positions
+    known = np.isfinite(peaks.sigma_px).all()
+    # 0.02 px: no position is better than that, whatever its fit says
+    each = 1 / (peaks.sigma_px**2 + 0.02**2) if known else np.sqrt(np.clip(peaks.intensity, 0, None))
+    weight[peaks.pattern, rank] = each
+    weight /= np.clip(weight.max(1, keepdims=True), 1e-300, None)
+    return xy, weight, weight > 0
+
+
+def _scale(distance: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Robust standard deviation of the distances along one axis, (P,): the median of Rayleigh's law is 1.177 σ."""
+    masked = np.where(usable, distance, np.nan)
+    some = usable.any(1)
+    masked[~some] = 1.0
+    return np.where(some, np.nanmedian(masked, axis=1) / 1.177, 1.0) + 0.01

@@ -1,0 +1,214 @@
+"""How well found peaks agree with true reflections: score, position error, R factor, strain and tilt error."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from fourdcrystal.peaks import Peaks
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True reflections of many patterns, one entry of every array each.
+
+    Attributes:
+        pattern: Pattern that a reflection belongs to, ascending, (N,).
+        positions: Centre of its disk [px], (N, 2).
+        intensity: |V_g| w [V], (N,).
+        g: Scattering vector [1/Å], (N, 3).
+        counted: Whether it must be found; finding any other one is neither right nor wrong, (N,). Not counted are the
+            direct beam, reflections too weak to be labelled, and disks that the detector's edge cuts.
+    """
+
+    pattern: np.ndarray
+    positions: np.ndarray
+    intensity: np.ndarray
+    g: np.ndarray
+    counted: np.ndarray
+
+    def where(self, keep: np.ndarray) -> "Truth":
+        """Reflections selected by a mask."""
+        return Truth(*(getattr(self, name)[keep] for name in ("pattern", "positions", "intensity", "g", "counted")))
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Which found peak is which reflection.
+
+    Attributes:
+        found: Index of the found peak, (M,).
+        true: Index of the reflection, (M,).
+        false: Indices of found peaks that are no reflection.
+        missed: Indices of counted reflections that were not found.
+    """
+
+    found: np.ndarray
+    true: np.ndarray
+    false: np.ndarray
+    missed: np.ndarray
+
+
+def match(found: Peaks, true: Truth, distance_px: float, shape: tuple[int, int], border: float) -> Matches:
+    """Pair found peaks with reflections, nearest pairs first, each used once.
+
+    Args:
+        found: Found peaks.
+        true: True reflections.
+        distance_px: Largest distance of a pair [px].
+        shape: (X, Y) of the patterns.
+        border: Found peaks nearer to the detector's edge than this and without partner aren't counted as false [px].
+    """
+    # patterns are laid side by side along a third axis, too far apart for a pair between them
+    far = 10 * distance_px + 1
+    a = np.column_stack([found.positions, found.pattern * far])
+    b = np.column_stack([true.positions, true.pattern * far])
+    pairs = cKDTree(a).sparse_distance_matrix(cKDTree(b), distance_px, output_type="ndarray")
+    # counted ones first: a weak neighbour mustn't take the peak of a reflection that has to be found
+    pairs = pairs[np.lexsort((pairs["v"], ~true.counted[pairs["j"]]))]
+    free_found, free_true = np.ones(len(found), bool), np.ones(len(true.pattern), bool)
+    chosen = []
+    for i, j in zip(pairs["i"].tolist(), pairs["j"].tolist(), strict=True):
+        if free_found[i] and free_true[j]:
+            free_found[i] = free_true[j] = False
+            chosen.append((i, j))
+    i, j = np.array(chosen, dtype=np.int64).reshape(-1, 2).T
+    counted = true.counted[j]
+    # a second peak beside a reflection that isn't counted, such as the direct beam, isn't false either
+    near_ignored = np.unique(pairs["i"][~true.counted[pairs["j"]]])
+    free_found[near_ignored] = False
+    inside = (found.positions >= border).all(1) & (found.positions <= np.array(shape) - 1 - border).all(1)
+    return Matches(
+        i[counted], j[counted], np.flatnonzero(free_found & inside), np.flatnonzero(free_true & true.counted)
+    )
+
+
+def in_volts(found: Peaks, true: Truth, matches: Matches) -> np.ndarray:
+    """Intensities of a classical method as |V|: the root, as kinematic theory has it, at each pattern's best scale.
+
+    The scale of a pattern is the one that makes its matched intensities' sum right, which favours the classical method.
+    """
+    root = np.sqrt(np.clip(found.intensity, 0, None))
+    n = 1 + max(found.pattern.max(initial=0), true.pattern.max(initial=0))
+    wanted = np.bincount(true.pattern[matches.true], true.intensity[matches.true], n)
+    given = np.bincount(found.pattern[matches.found], root[matches.found], n)
+    strongest = np.zeros(n)
+    np.maximum.at(strongest, found.pattern, root)
+    fallback = np.zeros(n)  # nothing matched: the strongest found counts as much as the strongest true
+    np.maximum.at(fallback, true.pattern[true.counted], true.intensity[true.counted])
+    scale = np.where(
+        given > 0, wanted / np.where(given > 0, given, 1), fallback / np.where(strongest > 0, strongest, 1)
+    )
+    return root * scale[found.pattern]
+
+
+def by_pattern(
+    found: Peaks, true: Truth, matches: Matches, intensity: np.ndarray, n_patterns: int, dq: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Sums and errors of each pattern, from which :func:`summary` makes scores of any group of patterns.
+
+    Args:
+        found: Found peaks.
+        true: True reflections.
+        matches: Their pairs.
+        intensity: Of the found peaks [V], (N,).
+        n_patterns: Number of patterns.
+        dq: Pixel size of each pattern [1/Å], (n_patterns,).
+
+    Returns:
+        Columns, (n_patterns,): tp, fp, fn (numbers of peaks); the same with _v, weighted by |V| [V]; r_numerator and
+        r_denominator of the R factor [V], missed and false peaks included; error2_px and error_px, squared sums and
+        medians of the distance between found and true position; strain, RMS of the components of the affine distortion
+        that carries true onto found positions; tilt, between the planes q_z(q_x, q_y) of found and true peaks [rad].
+        NaN where too few peaks were found.
+    """
+
+    def total(pattern: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+        return np.bincount(pattern, weight, n_patterns)
+
+    hit, miss, wrong = true.pattern[matches.true], true.pattern[matches.missed], found.pattern[matches.false]
+    v_true, v_found = true.intensity[matches.true], intensity[matches.found]
+    v_missed, v_wrong = true.intensity[matches.missed], intensity[matches.false]
+    offset = found.positions[matches.found] - true.positions[matches.true]
+    distance = np.hypot(*offset.T)
+    columns = {
+        "tp": total(hit),
+        "fp": total(wrong),
+        "fn": total(miss),
+        "tp_v": total(hit, v_true),
+        "fp_v": total(wrong, v_wrong),
+        "fn_v": total(miss, v_missed),
+        "r_numerator": total(hit, np.abs(v_true - v_found)) + total(miss, v_missed) + total(wrong, v_wrong),
+        "r_denominator": total(hit, v_true) + total(miss, v_missed),
+        "error2_px": total(hit, distance**2),
+        **{name: np.full(n_patterns, np.nan) for name in ("error_px", "strain", "tilt")},
+    }
+    order = np.argsort(hit, kind="stable")
+    first = np.searchsorted(hit[order], np.arange(n_patterns + 1))
+    for p in range(n_patterns):
+        rows = order[first[p] : first[p + 1]]
+        if not len(rows):
+            continue
+        columns["error_px"][p] = np.median(distance[rows])
+        g = true.g[matches.true[rows]]
+        columns["strain"][p] = _strain_error(g[:, :2], offset[rows] * dq[p], v_true[rows])
+        columns["tilt"][p] = _tilt_error(g, found.qz[matches.found[rows]], v_true[rows])
+    return columns
+
+
+def _strain_error(g: np.ndarray, offset: np.ndarray, weight: np.ndarray) -> float:
+    """RMS of the strain components of the affine map that errors of position look like; NaN below four peaks."""
+    if len(g) < 4 or np.linalg.svd(g - g.mean(0), compute_uv=False)[1] < 1e-2:
+        return np.nan
+    design = np.column_stack([np.ones(len(g)), g]) * np.sqrt(weight)[:, None]
+    solved, *_ = np.linalg.lstsq(design, offset * np.sqrt(weight)[:, None], rcond=None)
+    gradient = solved[1:]
+    strain = -(gradient + gradient.T) / 2  # reciprocal space shrinks where the crystal is stretched
+    return float(np.sqrt((strain[0, 0] ** 2 + strain[1, 1] ** 2 + strain[0, 1] ** 2) / 3))
+
+
+def _tilt_error(g: np.ndarray, qz: np.ndarray, weight: np.ndarray) -> float:
+    """Angle between the planes q_z = -tilt·q of found and true peaks [rad]; NaN unless the true ones lie in a plane."""
+    from fourdcrystal.tilt import plane
+
+    if len(g) < 4 or not np.isfinite(qz).all() or np.linalg.svd(g[:, :2], compute_uv=False)[1] < 1e-2:
+        return np.nan
+    true_tilt, true_residual = plane(g[:, :2], g[:, 2], weight)
+    if true_residual > 0.01:  # higher Laue zones are no plane through the origin
+        return np.nan
+    found_tilt, _ = plane(g[:, :2], qz, weight)
+    return float(np.hypot(*(found_tilt - true_tilt)))
+
+
+def summary(columns: dict[str, np.ndarray], dq: np.ndarray) -> dict[str, float]:
+    """Scores of a group of patterns from the columns of :func:`by_pattern`, restricted to the group.
+
+    Returns:
+        score and score_v, TP / (TP + FP + FN), plain and weighted by |V|; position_median_px (median over patterns of
+        each pattern's median), position_rms_px and the same in 1/Å; r_factor; strain_rmse (median-free RMS over
+        patterns) and strain_median; tilt_median_mrad.
+    """
+    sums = {name: float(np.nansum(columns[name])) for name in columns}
+
+    def ratio(a: float, b: float) -> float:
+        return a / b if b > 0 else float("nan")
+
+    def middle(values: np.ndarray) -> float:
+        values = values[np.isfinite(values)]
+        return float(np.median(values)) if len(values) else float("nan")
+
+    strain = columns["strain"][np.isfinite(columns["strain"])]
+    return {
+        "patterns": len(columns["tp"]),
+        "reflections": int(sums["tp"] + sums["fn"]),
+        "score": ratio(sums["tp"], sums["tp"] + sums["fp"] + sums["fn"]),
+        "score_weighted": ratio(sums["tp_v"], sums["tp_v"] + sums["fp_v"] + sums["fn_v"]),
+        "position_median_px": middle(columns["error_px"]),
+        "position_rms_px": ratio(sums["error2_px"], sums["tp"]) ** 0.5,
+        "position_median_invA": middle(columns["error_px"] * dq),
+        "position_rms_invA": ratio(float(np.nansum(columns["error2_px"] * dq**2)), sums["tp"]) ** 0.5,
+        "r_factor": ratio(sums["r_numerator"], sums["r_denominator"]),
+        "strain_rmse": float(np.sqrt(np.mean(strain**2))) if len(strain) else float("nan"),
+        "strain_median": middle(strain),
+        "tilt_median_mrad": 1e3 * middle(columns["tilt"]),
+    }

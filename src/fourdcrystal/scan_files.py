@@ -1,0 +1,229 @@
+"""Reading scans and vacuum probes as microscopes, py4DSTEM, HyperSpy and this package write them."""
+
+import importlib
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fourdcrystal.errors import InputError
+from fourdcrystal.scans import Scan
+from fourdcrystal.settings import wavelength
+
+# what one unit of an axis is in 1/Å; mrad depends on the energy
+UNITS = {
+    "1/å": 1.0,
+    "1/a": 1.0,
+    "a^-1": 1.0,
+    "å^-1": 1.0,
+    "å-1": 1.0,
+    "1/nm": 0.1,
+    "nm^-1": 0.1,
+    "nm-1": 0.1,
+    "1/pm": 100.0,
+}
+TRUTH = ("centres", "weight", "distortion", "tilt", "hkl", "g")
+Content = dict[str, Any]  # patterns, and probe, dq, energy, truth where the file has them
+
+
+def read(
+    path: str | Path, probe: str | Path | None = None, sampling: float | None = None, energy: float | None = None
+) -> Scan:
+    """A scan with its vacuum probe.
+
+    Args:
+        path: 4D-STEM file: .npz with ``scan``, .npy, .zarr, py4DSTEM's .h5, or any format of RosettaSciIO.
+        probe: File of the vacuum probe: one image, or a scan or stack of vacuum that is averaged; none: the one in the
+            scan's file.
+        sampling: Size of a detector pixel [1/Å]; none: as the file has it.
+        energy: Beam energy [eV]; none: as the file has it.
+
+    Raises:
+        InputError: if a file is missing, unreadable or has no 4-D array; if there is no probe or pixel size.
+    """
+    path = Path(path)
+    content = load(path, energy)
+    if probe is not None:
+        image = np.asarray(_mean(load(Path(probe), energy, probe=True)["patterns"]), dtype=float)
+    elif content.get("probe") is not None:
+        image = np.asarray(content["probe"], dtype=float)
+    else:
+        raise InputError(f"{path}: has no vacuum probe; give one with --probe")
+    dq = sampling if sampling is not None else content.get("dq")
+    if dq is None:
+        raise InputError(f"{path}: doesn't say how large a detector pixel is; give it with --sampling, in 1/Å")
+    known = energy if energy is not None else content.get("energy")
+    return Scan(path.name, content["patterns"], image, float(dq), known, content.get("truth", {}))
+
+
+def load(path: Path, energy: float | None = None, probe: bool = False) -> Content:
+    """The arrays of one file, lazily where its format allows.
+
+    Args:
+        path: File or Zarr folder.
+        energy: Beam energy [eV], for axes in mrad.
+        probe: Whether an image or stack of the probe is wanted instead of a 4-D scan.
+
+    Raises:
+        InputError: as for :func:`read`.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such {'vacuum probe' if probe else 'scan'} file")
+    reader = _reader(path)
+    try:
+        content = reader(path, energy, probe)
+    except InputError:
+        raise
+    except Exception as error:  # any reader's complaint about a damaged file; said in one sentence
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: can't be read as {path.suffix or 'a'} file ({reason[:200]})") from error
+    if content.get("patterns") is None:
+        wanted = "image of the probe" if probe else "array of four dimensions (scan, scan, detector, detector)"
+        raise InputError(f"{path}: has no {wanted}")
+    return content
+
+
+def _reader(path: Path) -> Callable[[Path, float | None, bool], Content]:
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return _npz
+    if suffix == ".npy":
+        return lambda p, *_: {"patterns": np.load(p, mmap_mode="r", allow_pickle=False)}
+    if suffix == ".zarr":
+        return _zarr
+    if suffix in (".h5", ".hdf5", ".emd") and _is_emd1(path):
+        return _py4dstem
+    return _rosettasciio
+
+
+def _mean(images: Any) -> np.ndarray:
+    """Average of a stack or scan of any number of dimensions, row by row so that it needs little memory."""
+    if images.ndim < 2:
+        raise InputError(f"the vacuum probe has {images.ndim} dimensions; allowed are an image, a stack or a scan")
+    if images.ndim == 2:
+        return np.asarray(images)
+    return np.mean([_mean(images[i]) for i in range(images.shape[0])], axis=0)
+
+
+def _npz(path: Path, energy: float | None, probe: bool) -> Content:
+    with np.load(path, allow_pickle=False) as file:
+        names = set(file.files)
+        if probe:
+            chosen = "probe" if "probe" in names else next(iter(file.files))
+            return {"patterns": file[chosen]}
+        if "scan" not in names:
+            raise InputError(f"{path}: has the arrays {', '.join(sorted(names))} but no 'scan' (rx, ry, qx, qy)")
+        content: Content = {"patterns": file["scan"], "probe": file["probe"] if "probe" in names else None}
+        content |= {name: float(file[name]) for name in ("dq", "energy") if name in names}
+        return content | {"truth": {name: file[name] for name in TRUTH if name in names}}
+
+
+def _zarr(path: Path, energy: float | None, probe: bool) -> Content:
+    import zarr
+
+    root = zarr.open(path, mode="r")
+    if isinstance(root, zarr.Array):
+        arrays, attributes = {"scan": root}, dict(root.attrs)
+    else:
+        arrays, attributes = dict(root.arrays()), dict(root.attrs)
+    if probe:
+        chosen = arrays.get("probe", next(iter(arrays.values()), None))
+        return {"patterns": None if chosen is None else chosen[...]}
+    scan = arrays.get("scan", next((a for a in arrays.values() if a.ndim == 4), None))
+    vacuum = arrays.get("probe")
+    content: Content = {"patterns": scan, "probe": None if vacuum is None else vacuum[...]}
+    return content | {name: float(attributes[name]) for name in ("dq", "energy") if name in attributes}
+
+
+def _is_emd1(path: Path) -> bool:
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            return file.attrs.get("emd_group_type") == "file"
+    except OSError:
+        return False
+
+
+def _py4dstem(path: Path, energy: float | None, probe: bool) -> Content:
+    """EMD 1.0 as py4DSTEM 0.14 writes it: the first DataCube (or Probe), and the calibration at its root."""
+    import h5py
+
+    file = h5py.File(path)  # stays open: patterns are read from it later
+    found: dict[str, Any] = {}
+
+    def look(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Group):
+            found.setdefault(_text(node.attrs.get("python_class")), node)
+
+    file.visititems(look)
+    cube = found.get("DataCube", found.get("Array"))
+    vacuum = found.get("Probe")
+    if probe:
+        node = vacuum if vacuum is not None else cube
+        if node is None:
+            return {}
+        data = node["data"]
+        return {"patterns": data[0] if node is vacuum and data.ndim == 3 else data}
+    content: Content = {"patterns": None if cube is None else cube["data"]}
+    if vacuum is not None:
+        stored = vacuum["data"][...]
+        content["probe"] = stored[0] if stored.ndim == 3 else stored
+    calibration = found.get("Calibration")
+    if calibration is not None and "Q_pixel_size" in calibration:
+        units = _text(calibration["Q_pixel_units"][()])
+        content["dq"] = _in_inverse_angstrom(float(calibration["Q_pixel_size"][()]), units, energy)
+    return content
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _rosettasciio(path: Path, energy: float | None, probe: bool) -> Content:
+    import rsciio
+
+    suffix = path.suffix.lower().lstrip(".")
+    fitting = [p for p in rsciio.IO_PLUGINS if suffix in {e.lower() for e in p["file_extensions"]}]
+    if not fitting:
+        known = sorted({e.lower() for p in rsciio.IO_PLUGINS for e in p["file_extensions"]} | {"npz", "npy", "zarr"})
+        raise InputError(f"{path}: '.{suffix}' is no known format; known are {', '.join(known)}")
+    problems = []
+    for plugin in fitting:
+        try:
+            read_file = importlib.import_module(plugin["api"]).file_reader
+            signals = read_file(str(path), lazy=True)
+        except Exception as error:  # the next plugin may be the right one for this suffix
+            problems.append(f"{plugin['name']}: {' '.join(str(error).split())[:120] or type(error).__name__}")
+            continue
+        return _from_signals(path, signals, energy, probe)
+    raise InputError(f"{path}: can't be read ({'; '.join(problems)})")
+
+
+def _from_signals(path: Path, signals: list[dict[str, Any]], energy: float | None, probe: bool) -> Content:
+    """The largest suitable signal of a RosettaSciIO reader."""
+    suitable = [s for s in signals if np.ndim(s["data"]) >= 2] if probe else [s for s in signals if s["data"].ndim == 4]
+    if not suitable:
+        dims = ", ".join(str(tuple(s["data"].shape)) for s in signals)
+        raise InputError(f"{path}: holds arrays of shape {dims}; none is {'an image' if probe else 'a 4-D scan'}")
+    signal = max(suitable, key=lambda s: math.prod(s["data"].shape))
+    instrument = signal.get("metadata", {}).get("Acquisition_instrument", {}).get("TEM", {})
+    stated = float(instrument["beam_energy"]) * 1e3 if instrument.get("beam_energy") else None  # keV
+    axis = signal["axes"][-1]
+    content: Content = {"patterns": signal["data"], "energy": stated}
+    units = str(axis.get("units") or "")
+    dq = _in_inverse_angstrom(float(axis.get("scale", 1.0)), units, energy if energy is not None else stated)
+    return content | ({"dq": dq} if dq is not None else {})
+
+
+def _in_inverse_angstrom(scale: float, units: str, energy: float | None) -> float | None:
+    """Pixel size [1/Å] from an axis' scale and unit; None where the unit isn't one of the diffraction plane."""
+    plain = re.sub(r"[\s$\\{}]", "", units).lower().replace("angstrom", "å").replace("⁻¹", "^-1").replace("**", "^")
+    if plain in UNITS:
+        return abs(scale) * UNITS[plain]
+    if plain in ("mrad", "rad") and energy is not None:
+        return abs(scale) * (1e-3 if plain == "mrad" else 1.0) / wavelength(energy)
+    return None

@@ -1,0 +1,186 @@
+"""A 4D-STEM scan with its vacuum probe: checked in words before anything is computed, and read in bounded memory."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+from fourdcrystal import correlation
+from fourdcrystal.errors import InputError
+
+SMALLEST_DISK, LARGEST_DISK = 1.2, 0.2  # px; fraction of the shorter side of the detector
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan and its vacuum probe.
+
+    Attributes:
+        name: For messages: the file.
+        patterns: Counts, (rx, ry, qx, qy): a NumPy, HDF5, Zarr or dask array, read piece by piece.
+        probe: Vacuum probe, (qx, qy).
+        dq: Size of a detector pixel [1/Å].
+        energy: Beam energy [eV], if known.
+        truth: What is known exactly about a made scan: ``centres`` (rx, ry, R, 2) [px], ``weight`` (rx, ry, R),
+            ``distortion`` (rx, ry, 2, 2), ``tilt`` (rx, ry, 2) [rad]; whatever of it is known.
+    """
+
+    name: str
+    patterns: Any
+    probe: np.ndarray
+    dq: float
+    energy: float | None = None
+    truth: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Scan positions along both axes."""
+        return tuple(self.patterns.shape[:2])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels of a pattern."""
+        return tuple(self.patterns.shape[2:])
+
+    def __len__(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    def batches(self, size: int) -> Iterator[np.ndarray]:
+        """Patterns in the order of the scan, (n, qx, qy) float32, at most ``size`` at a time, read one batch ahead."""
+        pieces = []
+        for row in range(0, self.grid[0], max(1, size // self.grid[1])):
+            rows = min(max(1, size // self.grid[1]), self.grid[0] - row)
+            pieces += [
+                (slice(row, row + rows), slice(first, min(first + size, self.grid[1])))
+                for first in range(0, self.grid[1], size)
+            ]
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(self.read, *pieces[0])
+            for piece in [*pieces[1:], None]:
+                batch = ahead.result()
+                if piece is not None:
+                    ahead = reader.submit(self.read, *piece)
+                yield batch
+
+    def read(self, rows: slice, columns: slice) -> np.ndarray:
+        """Some patterns as float32, (n, qx, qy).
+
+        Raises:
+            InputError: if the file ends early or can't be decoded.
+        """
+        try:
+            piece = np.asarray(self.patterns[rows, columns])
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{self.name}: can't be read at scan rows {rows.start}-{rows.stop} ({error})") from error
+        return piece.astype(np.float32, copy=False).reshape(-1, *self.shape)
+
+    def sample(self, most: int = 16) -> np.ndarray:
+        """Patterns spread evenly over the scan, (n, qx, qy) float32."""
+        index = np.linspace(0, len(self) - 1, min(most, len(self))).astype(int)
+        x, y = np.unravel_index(index, self.grid)
+        one = [self.read(slice(i, i + 1), slice(j, j + 1)) for i, j in zip(x.tolist(), y.tolist(), strict=True)]
+        return np.concatenate(one)
+
+    def region(self, x: slice, y: slice, stride: int = 1) -> "Scan":
+        """A part of the scan: positions x, y (slices of both axes), every ``stride``-th of them.
+
+        Raises:
+            InputError: if nothing is left.
+        """
+        x, y = slice(x.start, x.stop, stride), slice(y.start, y.stop, stride)
+        part = self.patterns[x, y]
+        if 0 in part.shape:
+            raise InputError(f"{self.name}: the region holds no position of the {self.grid[0]} x {self.grid[1]} scan")
+        per_position = {"centres", "weight", "distortion", "tilt"}
+        truth = {k: v[x, y] if k in per_position else v for k, v in self.truth.items()}
+        return replace(self, patterns=part, truth=truth)
+
+
+def check(scan: Scan) -> None:
+    """Refuse a scan and a probe that can't be used together.
+
+    Raises:
+        InputError: on wrong dimensions, a probe of another size, a probe or pattern without a single disk, numbers that
+            aren't finite, a pixel size that isn't positive.
+    """
+    if len(scan.patterns.shape) != 4:
+        dims = " x ".join(map(str, scan.patterns.shape))
+        raise InputError(
+            f"{scan.name}: has {len(scan.patterns.shape)} dimensions ({dims}); a 4D-STEM scan has four, two of the "
+            "scan and two of the detector, in this order"
+        )
+    if min(scan.grid) < 1:
+        raise InputError(f"{scan.name}: is an empty scan of {scan.grid[0]} x {scan.grid[1]} positions")
+    if min(scan.shape) < 16:
+        raise InputError(
+            f"{scan.name}: the last two axes are {scan.shape[0]} x {scan.shape[1]}, too few for a detector (16 px at "
+            "least); is the order of the axes (scan, scan, detector, detector)?"
+        )
+    if tuple(scan.probe.shape) != scan.shape:
+        raise InputError(
+            f"{scan.name}: the vacuum probe has {' x '.join(map(str, scan.probe.shape))} px but the patterns have "
+            f"{scan.shape[0]} x {scan.shape[1]} px; both must come from the same camera setting"
+        )
+    if not np.isfinite(scan.probe).all():
+        raise InputError(f"{scan.name}: the vacuum probe has values that are not finite")
+    if scan.probe.max() <= 0:
+        raise InputError(f"{scan.name}: the vacuum probe is empty")
+    radius, limit = correlation.radius(scan.probe), LARGEST_DISK * min(scan.shape)
+    if not SMALLEST_DISK <= radius <= limit:
+        raise InputError(
+            f"{scan.name}: the vacuum probe's disk has a radius of {radius:.1f} px; allowed are {SMALLEST_DISK:g} to "
+            f"{limit:.0f} px (a fifth of the detector), so bin the scan or check that the probe is an image of vacuum"
+        )
+    if not (np.isfinite(scan.dq) and scan.dq > 0):
+        raise InputError(f"{scan.name}: the pixel size {scan.dq:g} 1/Å must be positive")
+    some = scan.sample()
+    finite = np.isfinite(some).all((1, 2))
+    if not finite.any():
+        raise InputError(f"{scan.name}: all patterns looked at have values that are not finite (NaN)")
+    if some[finite].min() < -1e-3 * abs(some[finite]).max():
+        raise InputError(
+            f"{scan.name}: has negative counts; subtract the dark reference without an offset, or clip at 0"
+        )
+    _check_disk(scan, some[finite], radius)
+
+
+def _check_disk(scan: Scan, some: np.ndarray, radius: float) -> None:
+    """Refuse a probe whose disk is clearly of another size than the scan's brightest disk."""
+    total = some.mean(0)
+    if total.max() <= 0:
+        raise InputError(f"{scan.name}: all patterns looked at are empty")
+    seen = edge_radius(total, radius)
+    wanted = edge_radius(scan.probe, radius)
+    if abs(seen - wanted) > 1.5 and not 0.6 <= seen / wanted <= 1.67:
+        raise InputError(
+            f"{scan.name}: the disks have a radius of about {seen:.1f} px but the vacuum probe's is {wanted:.1f} px; "
+            "the probe must be recorded at the same convergence angle, camera length and binning as the scan"
+        )
+
+
+def edge_radius(image: np.ndarray, radius: float) -> float:
+    """Radius of the brightest disk [px]: where its azimuthal mean falls most steeply.
+
+    Args:
+        image: Pattern or vacuum probe, (X, Y).
+        radius: About what is expected [px]; three times that is looked at.
+    """
+    smooth = gaussian_filter(image.astype(float), radius / 2)
+    rows, columns = np.indices(image.shape)
+    x, y = np.unravel_index(np.argmax(smooth), image.shape)
+    for _ in range(5):  # to the disk's own centre of mass
+        near = np.hypot(rows - x, columns - y) < 1.5 * radius
+        weight = np.where(near, np.clip(image - np.median(image[near]) * 0.25, 0, None), 0)
+        x, y = (weight * rows).sum() / weight.sum(), (weight * columns).sum() / weight.sum()
+    distance = np.hypot(rows - x, columns - y)
+    bins = np.arange(0, 3 * radius + 2, 0.5)
+    which = np.digitize(distance, bins) - 1
+    inside = which < len(bins) - 1
+    counts = np.bincount(which[inside], minlength=len(bins) - 1)
+    profile = np.bincount(which[inside], image[inside], len(bins) - 1) / np.clip(counts, 1, None)
+    middle = (bins[:-1] + 0.25)[counts > 0]
+    slope = np.gradient(gaussian_filter1d(profile[counts > 0], 1.5), middle)
+    return float(middle[np.argmin(slope)])

@@ -1,0 +1,83 @@
+"""Strain and rotation of the crystal from its reciprocal lattice, with uncertainties.
+
+Measured basis vectors are those of a reference under G = G₀ Fᵀ (rows). The crystal's deformation in real space is
+A = F⁻ᵀ = V R: stretch V in the laboratory's frame after a rotation R. Strain is V - 1, rotation θ the angle of R,
+positive from axis 0 towards axis 1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fourdcrystal.lattice import Lattices
+
+COMPONENTS = ("e_xx", "e_yy", "e_xy", "theta")
+
+
+@dataclass(frozen=True)
+class Strain:
+    """Strain of each pattern; NaN where no lattice could be fitted.
+
+    Attributes:
+        values: e_xx, e_yy, e_xy (tensor, not engineering shear) and θ [rad], (P, 4). x is the detector's axis 0.
+        sigma: Their standard uncertainties, (P, 4).
+    """
+
+    values: np.ndarray
+    sigma: np.ndarray
+
+
+def reference(lattices: Lattices, region: np.ndarray | None = None) -> np.ndarray:
+    """Reference basis: the median over all patterns, or over those of a region, (2, 2) [px].
+
+    Args:
+        lattices: Fitted lattices.
+        region: Mask of the patterns that count as unstrained, (P,); none: all.
+    """
+    used = lattices.fitted if region is None else lattices.fitted & region
+    return np.median(lattices.vectors[used], axis=0)
+
+
+def of_distortion(distortion: np.ndarray) -> np.ndarray:
+    """e_xx, e_yy, e_xy and θ [rad], (..., 4), of reciprocal-space distortions F, (..., 2, 2)."""
+    finite = np.isfinite(distortion).all((-2, -1))
+    safe = np.where(finite[..., None, None], distortion, np.eye(2))
+    deformation = np.linalg.inv(safe).swapaxes(-1, -2)
+    left, singular, right = np.linalg.svd(deformation)
+    stretch = left @ (singular[..., None] * left.swapaxes(-1, -2))
+    rotation = left @ right
+    theta = np.arctan2(rotation[..., 1, 0], rotation[..., 0, 0])
+    strain = np.stack([stretch[..., 0, 0] - 1, stretch[..., 1, 1] - 1, stretch[..., 0, 1], theta], axis=-1)
+    return np.where(finite[..., None], strain, np.nan)
+
+
+def of_lattices(lattices: Lattices, basis: np.ndarray) -> Strain:
+    """Strain of every pattern relative to a reference basis [px], rows, (2, 2)."""
+    inverse = np.linalg.inv(basis)
+    transposed = inverse @ lattices.vectors  # Fᵀ
+    values = of_distortion(transposed.swapaxes(-1, -2))
+    # rows of Fᵀ are linear in (a, b): covariance of its column for each detector axis
+    m = inverse @ lattices.covariance[:, 1:, 1:] @ inverse.T
+    xx, yy = m[:, 0, 0], m[:, 1, 1]
+    shear = (xx + yy) / 4  # F_xy and F_yx come from different detector axes, so they are independent
+    return Strain(values, np.sqrt(np.stack([xx, yy, shear, shear], axis=-1)))
+
+
+def in_frame(strain: Strain, angle: float) -> Strain:
+    """The same strain in axes turned by an angle [rad] from axis 0 towards axis 1; θ stays."""
+    c, s = np.cos(angle), np.sin(angle)
+    xx, yy, xy, theta = strain.values.T
+    values = [
+        c * c * xx + s * s * yy + 2 * c * s * xy,
+        s * s * xx + c * c * yy - 2 * c * s * xy,
+        c * s * (yy - xx) + (c * c - s * s) * xy,
+        theta,
+    ]
+    vxx, vyy, vxy, vtheta = (strain.sigma**2).T
+    variances = [
+        c**4 * vxx + s**4 * vyy + 4 * c * c * s * s * vxy,
+        s**4 * vxx + c**4 * vyy + 4 * c * c * s * s * vxy,
+        c * c * s * s * (vxx + vyy) + (c * c - s * s) ** 2 * vxy,
+        vtheta,
+    ]
+    return Strain(np.stack(values, axis=-1), np.sqrt(np.stack(variances, axis=-1)))
