@@ -9,7 +9,10 @@ from fourdcrystal import plots
 # stages in the order of the data flow, so that tables and pictures read from source to result
 ORDER = (
     "collect",
-    "select",
+    "classify",
+    "select_crystals",
+    "census",
+    "crystals",
     "supercells",
     "simulate",
     "catalogue",
@@ -21,20 +24,20 @@ ORDER = (
 
 
 def read(folder: str | Path) -> pd.DataFrame:
-    """All jobs that left a benchmark file ``folder/{rule}/{name}.tsv``.
+    """All jobs that left a benchmark file: ``folder/{rule}.tsv``, or ``folder/{rule}/{name}.tsv``.
 
     Returns:
         One row per job: rule, name, s (wall seconds), cpu_s, mem_MB (peak resident memory). Missing readings are NaN:
         Snakemake takes none of a job that ends within its first sampling interval.
     """
     rows = []
-    for path in sorted(Path(folder).glob("*/*.tsv")):
-        table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
-        last = table.iloc[-1]
+    for path in sorted(Path(folder).rglob("*.tsv")):
+        last = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[-1]
+        rule, *name = path.relative_to(folder).with_suffix("").parts
         rows.append(
             {
-                "rule": path.parent.name,
-                "name": path.stem,
+                "rule": rule,
+                "name": "/".join(name),
                 "s": last["s"],
                 "cpu_s": last["cpu_time"],
                 "mem_MB": last["max_rss"],

@@ -1,0 +1,46 @@
+"""What a run has cost, gathered from benchmark files."""
+
+import math
+
+import pytest
+
+from fourdcrystal import runtimes
+
+HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, line in {
+        "train": "100\t0:01:40\t900\t1\t1\t1\t1\t1\t90\t180",
+        "simulate/Si": "12.5\t0:00:12\t300\t1\t1\t1\t1\t1\t90\t11",
+        "simulate/Au": "20\t0:00:20\t250\t1\t1\t1\t1\t1\t90\t19",
+        "crystals/Si": "0.1\t0:00:00\t-\t-\t-\t-\t-\t-\t0\t0",
+    }.items():
+        path = tmp_path / f"{name}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(HEADER + line + "\n")
+    return tmp_path
+
+
+def test_jobs_of_a_rule_are_summed_and_their_largest_memory_kept(folder):
+    table = runtimes.by_rule(runtimes.read(folder))
+    assert table.loc["simulate"].to_dict() == {
+        "jobs": 2,
+        "wall_s": 32.5,
+        "longest_s": 20,
+        "cpu_s": 30,
+        "peak_memory_MB": 300,
+    }
+    assert math.isnan(table.loc["crystals", "peak_memory_MB"]), (
+        "a job too short to be measured is no job without memory"
+    )
+
+
+def test_rules_are_listed_in_the_order_of_the_data_flow(folder):
+    assert list(runtimes.by_rule(runtimes.read(folder)).index) == ["crystals", "simulate", "train"]
+
+
+def test_the_picture_is_drawn(folder, tmp_path):
+    runtimes.draw(tmp_path / "cost.png", runtimes.by_rule(runtimes.read(folder)))
+    assert (tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG")
