@@ -1,0 +1,159 @@
+"""Quartets by the row, as batches of tensors: what networks are trained and scored on."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from fourdcrystal import catalogue, labels
+from fourdcrystal.errors import InputError
+from fourdcrystal.order import WINDOW
+from fourdcrystal.reader import StoreReader
+from fourdcrystal.settings import Labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Batch = dict[str, torch.Tensor]
+INDEX = ("orientation", "energy", "semiangle", "thickness")
+NEEDED = ("crystal", *INDEX, "energy_eV", "semiangle_mrad", "thickness_A")
+
+
+class Quartets(Dataset[Batch]):
+    """Rows of a catalogue; indexing with a list of positions reads and decodes a batch.
+
+    A batch has, for B quartets of X x Y pixels and at most N labelled reflections:
+
+    ============= ============ ==============================================================
+    cbed          (B, X, Y)    intensity over the vacuum probe's maximum
+    probe         (B, X, Y)    vacuum probe over its maximum
+    dq            (B,)         size of a pixel [1/Å]
+    energy        (B,)         [eV]
+    semiangle     (B,)         [mrad]
+    thickness     (B,)         [Å]
+    g             (B, N, 3)    scattering vectors of the labelled reflections [1/Å]
+    vg            (B, N)       their weights abs(V_g) w(s_g) [V]; 0 is padding
+    row           (B,)         row in the catalogue
+    ============= ============ ==============================================================
+
+    Args:
+        patterns: Folder of the stores.
+        table: Rows with the columns :data:`NEEDED`, from :func:`fourdcrystal.catalogue.read`.
+
+    Raises:
+        InputError: when a batch is read whose store is missing, damaged, or of another detector than the others.
+    """
+
+    def __init__(self, patterns: str | Path, table: "pd.DataFrame") -> None:
+        self._patterns = Path(patterns)
+        self.crystals: list[str] = list(table["crystal"].cat.categories)
+        self._crystal = table["crystal"].cat.codes.to_numpy(np.int32)
+        self._index = table[list(INDEX)].to_numpy(np.int32)
+        self._quantities = {
+            name: torch.from_numpy(table[column].to_numpy(np.float32, copy=True))
+            for name, column in (("energy", "energy_eV"), ("semiangle", "semiangle_mrad"), ("thickness", "thickness_A"))
+        }
+        self._row = torch.from_numpy(table.index.to_numpy(np.int64, copy=True))
+        self._cached()
+
+    def _cached(self) -> None:
+        """Caches with bounds: what a window of the order of training needs, however large the data set is."""
+        self._reader = lru_cache(WINDOW)(self._open)
+        self._labels = lru_cache(4 * WINDOW)(self._read_labels)
+        self._probes: dict[str, NDArray[np.float32]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_reader", "_labels", "_probes")}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._cached()
+
+    def __len__(self) -> int:
+        return len(self._crystal)
+
+    def shards(self) -> NDArray[np.int64]:
+        """A number for the file that each row is in, (rows,), for :class:`fourdcrystal.order.Order`."""
+        return self._crystal.astype(np.int64) << 32 | self._index[:, 0]
+
+    def shape(self) -> tuple[int, int]:
+        """Pixels along qx and qy, of the first row's store."""
+        return self._reader(int(self._crystal[0])).shape
+
+    def __getitem__(self, positions: Sequence[int]) -> Batch:
+        places = np.asarray(positions)
+        shape = self.shape()
+        cbed, probe = (np.empty((len(places), *shape), np.float32) for _ in range(2))
+        dq, tables = np.empty(len(places), np.float32), []
+        for i, place in enumerate(places):
+            crystal, index = int(self._crystal[place]), tuple(self._index[place].tolist())
+            reader = self._reader(crystal)
+            if reader.shape != shape:
+                raise InputError(
+                    f"{reader.path}: has patterns of {reader.shape} px, others of {shape} px; "
+                    "a network is trained on one detector shape at a time"
+                )
+            reader.cbed(index, cbed[i])
+            probe[i] = self._probe(reader)[index[1], index[2]]
+            dq[i] = reader.dq
+            tables.append(self._labels(crystal, index[0], index[1]))
+        g = np.zeros((len(places), max(len(t[1]) for t in tables), 3), np.float32)
+        vg = np.zeros(g.shape[:2], np.float32)
+        for i, (vectors, weights) in enumerate(tables):
+            g[i, : len(weights)], vg[i, : len(weights)] = vectors, weights
+        arrays = {"cbed": cbed, "probe": probe, "dq": dq, "g": g, "vg": vg}
+        return {
+            **{name: torch.from_numpy(values) for name, values in arrays.items()},
+            **{name: values[places] for name, values in self._quantities.items()},
+            "row": self._row[places],
+        }
+
+    def _open(self, crystal: int) -> StoreReader:
+        return StoreReader(self._patterns / f"{self.crystals[crystal]}.zarr")
+
+    def _probe(self, reader: StoreReader) -> NDArray[np.float32]:
+        """The vacuum probes of a store; crystals of one recipe share them, so they are kept once."""
+        key = reader.attributes["checksums"]["probe"]
+        if key not in self._probes:
+            self._probes[key] = reader.array("probe")
+        return self._probes[key]
+
+    def _read_labels(
+        self, crystal: int, orientation: int, energy: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Scattering vectors and weights of the reflections that are labelled."""
+        reader = self._reader(crystal)
+        settings = Labels.model_validate(reader.attributes["recipe"]["labels"])
+        g, vg = reader.reflections(orientation)
+        beam = float(reader.array("energy")[energy])
+        weights = labels.weights(SimpleNamespace(g=g, vg=vg), beam, settings)
+        seen = weights > 0
+        return g[seen].astype(np.float32), weights[seen].astype(np.float32)
+
+
+def select(path: str | Path, patterns: str | Path, split: str, most: int | None = None) -> Quartets:
+    """Quartets of one split, in the catalogue's order.
+
+    Args:
+        path: catalogue.parquet.
+        patterns: Folder of the stores.
+        split: One of :data:`fourdcrystal.catalogue.SPLITS`.
+        most: At most this many, evenly spread over the split; none: all.
+
+    Raises:
+        InputError: if the catalogue can't be used or is stale, or the split has no quartet.
+    """
+    table = catalogue.read(path, splits=[split], columns=NEEDED)
+    if table.empty:
+        raise InputError(f"{path}: has no quartets of the split '{split}'; crystals.split sets how many there are")
+    if most is not None and most < len(table):
+        table = table.iloc[np.linspace(0, len(table) - 1, most).round().astype(int)]
+    table = table.assign(crystal=table["crystal"].cat.remove_unused_categories())
+    catalogue.check_fresh(path, patterns, table["crystal"].cat.categories)
+    return Quartets(patterns, table)
