@@ -10,6 +10,8 @@ from pymatgen.core import Lattice, Structure
 
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
+from fourdcrystal.sheet import Row
+from fourdcrystal.sources import Entry
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
@@ -54,6 +56,21 @@ def crystal_system(spacegroup: int) -> str:
         if 1 <= spacegroup <= last:
             return system
     raise ValueError(f"space group {spacegroup} is not between 1 and 230")
+
+
+def listed(row: Row, entry: Entry) -> Crystal:
+    """The crystal that a row of the sample sheet means, with the structure that the source delivered.
+
+    Raises:
+        InputError: if the source now has another compound under that id than when the sheet was made.
+    """
+    formula = entry.structure.composition.reduced_formula
+    if formula != row.formula:
+        raise InputError(
+            f"crystals.sheet: '{row.id}' is {row.formula} in the sample sheet but {formula} in the source; "
+            "the source has changed, so make a new sheet or use the old database version"
+        )
+    return Crystal(row.id, entry.structure, row.prototype, row.spacegroup, row.crystal_system, entry.source)
 
 
 def structure_to_dict(structure: Structure) -> dict[str, Any]:

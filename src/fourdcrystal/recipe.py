@@ -113,8 +113,18 @@ def _unit(location: Iterable[int | str], root: type[BaseModel]) -> str:
 
 
 def part(settings: Settings, *sections: str) -> str:
-    """The named sections as JSON: what one rule depends on, as a parameter of the rule and argument of its script."""
-    return json.dumps(settings.model_dump(mode="json", include=set(sections)), sort_keys=True)
+    """The named sections as JSON: what one rule depends on, as a parameter of the rule and argument of its script.
+
+    A dotted name, such as ``crystals.limits``, takes a section's part only.
+    """
+    include: dict[str, Any] = {}
+    for name in sections:
+        *outer, last = name.split(".")
+        inside = include
+        for section in outer:
+            inside = inside.setdefault(section, {})
+        inside[last] = True
+    return json.dumps(settings.model_dump(mode="json", include=include), sort_keys=True)
 
 
 def _type_words(annotation: Any) -> str:

@@ -96,6 +96,7 @@ class Split(Section):
     validation: Fraction = Field(0.1, description="fraction of crystals for early stopping")
     test: Fraction = Field(0.1, description="fraction of crystals for evaluation, of prototypes that are trained on")
     test_prototypes: Fraction = Field(0.1, description="fraction of prototypes held out whole")
+    hold_out: list[str] = Field([], description="prototypes that are selected and held out whole in any case")
 
 
 class Crystals(Section):
@@ -107,6 +108,9 @@ class Crystals(Section):
     optimade: Optimade = Optimade()
     files: Files = Files()
     limits: Limits = Limits()
+    classes: Literal["aflow", "protostructure"] = Field(
+        "aflow", description="classes are prototypes of the AFLOW library, or labels of space group and Wyckoff sites"
+    )
     total: int | None = Quantity(None, "crystals", "scale the square-root law to this total; none: as it is", ge=1)
     per_class_min: int = Quantity(1, "crystals", "at least this many of each prototype, if there are", ge=0)
     per_class_max: int | None = Quantity(None, "crystals", "at most this many of each prototype", ge=1)

@@ -1,0 +1,151 @@
+"""Prototype, symmetry and measures of every collected crystal: parallel, resumable, with progress."""
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from fourdcrystal import collection
+from fourdcrystal.crystals import structure_to_dict
+from fourdcrystal.files import replaced
+from fourdcrystal.limits import Measures
+from fourdcrystal.sources import Entry
+
+VERSION = 1  # of the results: parts of an interrupted run with another one are not taken over
+_PART = 100  # structures that one worker does at a time, and that an interruption can lose
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What a crystal is.
+
+    Attributes:
+        id: Its id.
+        prototype: Class by the AFLOW library, or ``other``.
+        matches: All prototypes of the library that fit; mostly one or none.
+        protostructure: Canonical label of space group and Wyckoff positions.
+        measures: Size, edge, shortest distance, heaviest element, space group.
+    """
+
+    id: str
+    prototype: str
+    matches: tuple[str, ...]
+    protostructure: str
+    measures: Measures
+
+
+def classify(entry: Entry) -> Classified:
+    """Classify one entry that has a structure."""
+    from fourdcrystal import limits, prototypes
+
+    matches = prototypes.library().matches(entry.structure)
+    return Classified(
+        id=entry.id,
+        prototype=prototypes.class_of(matches),
+        matches=tuple(matches),
+        protostructure=prototypes.protostructure(entry.structure),
+        measures=limits.measure(entry.structure),
+    )
+
+
+def _flat(found: Classified) -> dict[str, Any]:
+    row = asdict(found)
+    return row | row.pop("measures")
+
+
+def _part(task: tuple[list[Entry], Path]) -> int:
+    """Classify a part and write it; what an earlier run wrote is kept."""
+    entries, path = task
+    if not path.exists():
+        table = pa.Table.from_pylist([_flat(classify(e)) for e in entries], _SCHEMA)
+        with replaced(path) as temporary:
+            pq.write_table(table, temporary)
+    return len(entries)
+
+
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prototype", pa.string()),
+        ("matches", pa.list_(pa.string())),
+        ("protostructure", pa.string()),
+        ("sites", pa.int64()),
+        pa.field("edge", pa.float64(), metadata={"units": "Å"}),
+        pa.field("distance", pa.float64(), metadata={"units": "Å"}),
+        ("heaviest", pa.int64()),
+        ("spacegroup", pa.int64()),
+    ]
+)
+
+
+def _tasks(structures: Path, folder: Path) -> Iterator[tuple[list[Entry], Path]]:
+    part: list[Entry] = []
+    for entry in collection.read(structures):
+        if entry.structure is None:
+            continue
+        part.append(entry)
+        if len(part) == _PART:
+            yield part, folder / _name(part)
+            part = []
+    if part:
+        yield part, folder / _name(part)
+
+
+def _name(part: list[Entry]) -> str:
+    """A part's file name tells its content, so a part of other structures can't be mistaken for it."""
+    content = [VERSION, *([e.id, structure_to_dict(e.structure)] for e in part)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24] + ".parquet"
+
+
+def run(structures: Path, output: Path, workers: int) -> None:
+    """Classify all collected structures.
+
+    Args:
+        structures: Table of :mod:`fourdcrystal.collection`.
+        output: Table of :class:`Classified`, in the same order. Parts lie beside it until it is complete; a run that
+            was interrupted goes on after the last complete part.
+        workers: Processes.
+    """
+    folder = output.with_suffix(".parts")
+    total = pq.ParquetFile(structures).metadata.num_rows
+    paths: list[Path] = []
+
+    def noted() -> Iterator[tuple[list[Entry], Path]]:
+        for task in _tasks(structures, folder):
+            paths.append(task[1])
+            yield task
+
+    # forked workers share the library; imported before, built once
+    from fourdcrystal import prototypes
+
+    prototypes.library()
+    with tqdm(total=total, desc="classify", unit="crystal") as bar:
+        if workers == 1:
+            for done in map(_part, noted()):
+                bar.update(done)
+        else:
+            with multiprocessing.get_context("fork").Pool(workers) as pool:
+                for done in pool.imap(_part, noted()):
+                    bar.update(done)
+    with replaced(output) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
+        for path in paths:
+            writer.write_table(pq.read_table(path))
+        if not paths:
+            writer.write_table(_SCHEMA.empty_table())
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def read(path: Path) -> Iterator[Classified]:
+    """The rows of a table that :func:`run` wrote."""
+    names = [f.name for f in fields(Measures)]
+    for row in pq.read_table(path).to_pylist():
+        measures = Measures(**{name: row[name] for name in names})
+        yield Classified(row["id"], row["prototype"], tuple(row["matches"]), row["protostructure"], measures)

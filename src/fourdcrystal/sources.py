@@ -1,0 +1,98 @@
+"""Where crystal structures come from: one small interface, four sources.
+
+A source is a generator of :class:`Entry`, one for everything that it offers, also for what it can't deliver as an
+ordered structure: that is counted, never lost. Each source lives in a module of its own and is imported when asked for.
+"""
+
+import importlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fourdcrystal.errors import InputError
+from fourdcrystal.settings import Crystals
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+# Why an entry can't be used. The words are counted in the census and shown in the report.
+PARTIAL_OCCUPANCY = "partial occupancy"
+UNREADABLE = "unreadable"
+NO_ELEMENT = "species that are no chemical elements"
+MISSING = "not in the database"
+DEPRECATED = "deprecated in the database"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a source says about one crystal.
+
+    Attributes:
+        id: Safe as a file name, unique within the source, the same in every run.
+        structure: As the source has it; None where ``problem`` says why there is none.
+        source: name, id, database_version, licence and citation.
+        problem: Empty, or why the entry can't be used: one of this module's words.
+        detail: One sentence for the log where ``problem`` needs one.
+    """
+
+    id: str
+    structure: "Structure | None"
+    source: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+    detail: str = ""
+
+
+def origin(name: str, id: str, database_version: str = "", licence: str = "", citation: str = "") -> dict[str, str]:
+    """The ``source`` of an entry; every store carries it, so that whoever made the structure gets the credit."""
+    return {
+        "name": name,
+        "id": id,
+        "database_version": database_version,
+        "licence": licence,
+        "citation": citation,
+    }
+
+
+def ordered(structure: "Structure") -> tuple["Structure | None", str]:
+    """The structure with plain elements on its sites, or None and what stands against it.
+
+    Oxidation states and isotopes are dropped: scattering factors are those of neutral atoms.
+    """
+    from pymatgen.core import Element, Species, Structure
+
+    if not structure.is_ordered:
+        return None, PARTIAL_OCCUPANCY
+    symbols = []
+    for site in structure:
+        specie = site.specie
+        if not isinstance(specie, Element | Species):
+            return None, NO_ELEMENT
+        symbols.append("H" if specie.symbol in ("D", "T") else specie.symbol)
+    return Structure(structure.lattice, symbols, structure.frac_coords), ""
+
+
+def entries(crystals: Crystals, only: Collection[str] | None = None) -> Iterator[Entry]:
+    """Everything that the chosen source offers.
+
+    Args:
+        crystals: The section of settings that names the source and its options.
+        only: Ids to be delivered, such as those of a sample sheet; none: all.
+
+    Yields:
+        Entries in an order that is the same in every run.
+
+    Raises:
+        InputError: if the source can't be reached or read; nothing has been lost then.
+    """
+    module = importlib.import_module(f"fourdcrystal.source_{crystals.source}")
+    wanted = None if only is None else frozenset(only)
+    seen: dict[str, str] = {}
+    for entry in module.entries(getattr(crystals, crystals.source, None), wanted):
+        if entry.id in seen:
+            raise InputError(
+                f"crystals.{crystals.source}: {entry.source.get('id')} and {seen[entry.id]} both give the crystal id "
+                f"'{entry.id}'; ids must differ, so rename one of the two"
+            )
+        seen[entry.id] = entry.source.get("id", "")
+        if wanted is None or entry.id in wanted:
+            yield entry

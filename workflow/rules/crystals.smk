@@ -1,0 +1,220 @@
+"""Crystals: from a source, through structure prototypes and the square-root law, to one file per crystal.
+
+With `crystals.sheet` the crystals are known while the workflow is parsed: `snakemake -n` shows every job, and a row more
+adds one crystal's jobs. Without it one checkpoint selects them from what the source offers.
+"""
+
+import functools
+import json
+
+from snakemake.exceptions import WorkflowError
+
+from fourdcrystal import sheet as sample_sheet
+from fourdcrystal import structurefiles
+
+CRYSTALS = f"{RESULTS}/crystals"
+STRUCTURES = f"{CRYSTALS}/structures.parquet"
+CLASSES = f"{CRYSTALS}/classes.parquet"
+SHEET = settings.crystals.sheet
+
+# What decides which structure an id stands for; the other options of a source only say how to get it.
+IDENTITY = {
+    "aflow": [],
+    "files": ["crystals.files.licence", "crystals.files.citation"],
+    "mp": ["crystals.mp.endpoint", "crystals.mp.database_version"],
+    "optimade": ["crystals.optimade.provider"],
+}[settings.crystals.source]
+SOURCE = ["crystals.source"] + (
+    []
+    if settings.crystals.source == "aflow"
+    else [f"crystals.{settings.crystals.source}"]
+)
+
+try:
+    STRUCTURE_FILES = (
+        [
+            str(file)
+            for path in settings.crystals.files.paths
+            for file in structurefiles.members(path)
+        ]
+        if settings.crystals.source == "files"
+        else []
+    )
+    SHEET_IDS = [row.id for row in sample_sheet.read(SHEET)] if SHEET else []
+except InputError as error:
+    sys.exit(f"error: {error}")
+
+
+def sheet_path(wildcards):
+    """The frozen sample sheet, or the one that the checkpoint selects."""
+    return str(SHEET) if SHEET else checkpoints.select_crystals.get().output.sheet
+
+
+@functools.cache
+def sheet_rows(path, changed):
+    return {row.id: row for row in sample_sheet.read(path)}
+
+
+def rows(wildcards):
+    path = sheet_path(wildcards)
+    return sheet_rows(path, os.stat(path).st_mtime_ns)
+
+
+def crystal_ids(wildcards):
+    """Ids of all crystals of the data set: for rules that gather one file per crystal."""
+    return list(rows(wildcards))
+
+
+def crystal_row(wildcards):
+    """What the sample sheet says about a crystal, but for its split, on which no pattern depends."""
+    row = rows(wildcards).get(wildcards.crystal)
+    if row is None:
+        raise WorkflowError(
+            f"{sheet_path(wildcards)} has no crystal '{wildcards.crystal}'"
+        )
+    return row
+
+
+def crystal_identity(wildcards):
+    row = crystal_row(wildcards)
+    kept = [
+        row.prototype,
+        row.formula,
+        row.spacegroup,
+        row.crystal_system,
+        row.source_id,
+    ]
+    return json.dumps([kept, recipe.part(settings, "crystals.source", *IDENTITY)])
+
+
+def crystal_file(wildcards):
+    """The user's own file that a crystal comes from; databases have none."""
+    return (
+        crystal_row(wildcards).source_id.split("#")[0]
+        if settings.crystals.source == "files"
+        else []
+    )
+
+
+rule collect:
+    """Structures of a source in one table, with their licence; what can't be used is kept with the reason.
+
+    Partial occupancy is rejected: a site that several elements share has no potential, only an average over many
+    crystals has. With a sample sheet only its crystals are collected.
+    """
+    input:
+        files=STRUCTURE_FILES,
+    output:
+        STRUCTURES,
+    log:
+        f"{RESULTS}/logs/collect.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/collect.tsv"
+    params:
+        settings=recipe.part(settings, *SOURCE),
+        sheet=f"--sheet {SHEET}" if SHEET else "",
+        ids=SHEET_IDS,
+    shell:
+        "python {SCRIPTS}/collect.py --settings {params.settings:q} {params.sheet} -o {output} > {log} 2>&1"
+
+
+if not SHEET:
+
+    rule classify:
+        """Prototype, space group and measures of every structure.
+
+        The prototype is the crystal's type of structure, whatever its elements and cell lengths: rock salt, zincblende,
+        perovskite. It decides which reflections exist and how strong they are, so the network's training set is
+        balanced over prototypes and its test set holds some out whole.
+        """
+        input:
+            rules.collect.output,
+        output:
+            CLASSES,
+        log:
+            f"{RESULTS}/logs/classify.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/classify.tsv"
+        threads: workflow.cores
+        shell:
+            "python {SCRIPTS}/classify.py {input} -o {output} --workers {threads} > {log} 2>&1"
+
+    checkpoint select_crystals:
+        """The square-root law: of a prototype with N crystals, √N are taken, and split into training and test.
+
+        Copy the sample sheet and name it in `crystals.sheet` to freeze the selection.
+        """
+        input:
+            structures=rules.collect.output,
+            classes=rules.classify.output,
+        output:
+            sheet=f"{RESULTS}/crystals.csv",
+            counts=f"{CRYSTALS}/counts.json",
+        log:
+            f"{RESULTS}/logs/select_crystals.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/select_crystals.tsv"
+        params:
+            settings=recipe.part(
+                settings,
+                "seed",
+                *(
+                    f"crystals.{name}"
+                    for name in type(settings.crystals).model_fields
+                    if name not in ("sheet", "aflow", "mp", "optimade", "files")
+                ),
+            ),
+        shell:
+            "python {SCRIPTS}/select_crystals.py --settings {params.settings:q} {input.structures} {input.classes}"
+            " -o {output.sheet} --counts {output.counts} > {log} 2>&1"
+
+
+rule census:
+    """Crystals by class, crystal system and split, and those that were rejected, by reason."""
+    input:
+        sheet=SHEET or rules.select_crystals.output.sheet,
+        counts=[] if SHEET else rules.select_crystals.output.counts,
+    output:
+        counts=f"{CRYSTALS}/census.json",
+        picture=report(
+            f"{CRYSTALS}/census.png",
+            caption="../report/census.rst",
+            category="1 Crystals",
+            labels={"figure": "class sizes and selection"},
+        ),
+    log:
+        f"{RESULTS}/logs/census.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/census.tsv"
+    params:
+        counts=lambda wildcards, input: (
+            f"--counts {input.counts}" if input.counts else ""
+        ),
+    shell:
+        "python {SCRIPTS}/census.py {input.sheet} {params.counts} -o {output.counts} --picture {output.picture}"
+        " > {log} 2>&1"
+
+
+rule crystals:
+    """One crystal of the sample sheet as a file: structure as the source has it, prototype, licence and citation.
+
+    The table of structures and the sheet are `ancient`: a crystal is written again if its own row, its own file or the
+    meaning of its id has changed, not because another one has been added.
+    """
+    input:
+        file=crystal_file,
+        structures=ancient(STRUCTURES),
+        sheet=ancient(sheet_path),
+    output:
+        f"{CRYSTALS}/{{crystal}}.json",
+    log:
+        f"{RESULTS}/logs/crystals/{{crystal}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/crystals/{{crystal}}.tsv"
+    wildcard_constraints:
+        crystal=r"(?!(census|counts)\.json$)[A-Za-z0-9][A-Za-z0-9._-]*",
+    localrule: True
+    params:
+        identity=crystal_identity,
+    shell:
+        "python {SCRIPTS}/crystals.py {input.structures} {input.sheet} --id {wildcards.crystal} -o {output} > {log} 2>&1"
