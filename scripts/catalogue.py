@@ -11,9 +11,9 @@ def main() -> None:
     parser.add_argument("patterns", type=commandline.existing, help="folder of the stores {crystal}.zarr")
     parser.add_argument("-o", "--output", type=Path, required=True, help="catalogue to write (Parquet)")
     args = parser.parse_args()
-    from fourdcrystal import catalogue
+    from fourdcrystal import catalogue, sheet
 
-    table = catalogue.build(args.patterns, catalogue.members(args.sheet))
+    table = catalogue.build(args.patterns, sheet.read(args.sheet))
     catalogue.write(args.output, table)
     print(f"{args.output}: {table.num_rows} quartets")
 

@@ -8,6 +8,7 @@ from pymatgen.core import Lattice, Structure
 
 from fourdcrystal import stores
 from fourdcrystal.crystals import Crystal
+from fourdcrystal.sheet import Row
 
 SHAPE, DQ = (32, 48), 0.02
 LABELS = {"method": "analytic", "width": 1.5, "sigma": 0.03, "weakest": 0.01}
@@ -17,6 +18,11 @@ def silicon(name: str = "Si-1") -> Crystal:
     structure = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
     source = {"name": "made up", "id": name, "database_version": "0", "licence": "CC0-1.0", "citation": "nobody"}
     return Crystal(name, structure, "A_cF8_227_a", 227, "cubic", source)
+
+
+def row(name: str, split: str) -> Row:
+    """Its line in the sheet of crystals."""
+    return Row(name, "A_cF8_227_a", 4, split, "Si", 227, "cubic", "A_cF8_227_a:Si", name)
 
 
 def axes(orientations: int = 2) -> stores.Axes:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from made_up import DQ, LABELS, SHAPE, write
+from made_up import DQ, LABELS, SHAPE, row, write
 
 from fourdcrystal import catalogue, labels, quartets, stores
 from fourdcrystal.data import QuartetData
@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("dataset")
     for i, name in enumerate(SPLITS):
         write(made / "patterns" / f"{name}.zarr", seed=i, orientations=2 + i % 2)
-    listed = [catalogue.Member(name, "A_cF8_227_a", split) for name, split in SPLITS.items()]
+    listed = [row(name, split) for name, split in SPLITS.items()]
     catalogue.write(made / "catalogue.parquet", catalogue.build(made / "patterns", listed))
     return made
 
@@ -39,8 +39,8 @@ def test_a_batch_holds_what_the_stores_hold(folder):
     table = catalogue.read(folder / "catalogue.parquet")
     batch = chosen[[0, 17, 29, 12]]
     assert batch["cbed"].shape == batch["probe"].shape == (4, *SHAPE)
-    for i, row in enumerate(batch["row"].tolist()):
-        of = table.loc[row]
+    for i, number in enumerate(batch["row"].tolist()):
+        of = table.loc[number]
         store = stores.open(folder / "patterns" / f"{of.crystal}.zarr")
         np.testing.assert_array_equal(
             batch["cbed"][i], store.cbed[of.orientation, of.energy, of.semiangle, of.thickness]
@@ -152,7 +152,7 @@ def test_neighbours_in_time_are_in_few_files():
 
 def test_a_stale_catalogue_stops_training_before_it_starts(tmp_path):
     write(tmp_path / "patterns" / "Si-1.zarr")
-    listed = [catalogue.Member("Si-1", "A_cF8_227_a", "train")]
+    listed = [row("Si-1", "train")]
     catalogue.write(tmp_path / "catalogue.parquet", catalogue.build(tmp_path / "patterns", listed))
     write(tmp_path / "patterns" / "Si-1.zarr", seed=1)
     with pytest.raises(InputError, match="is stale"):

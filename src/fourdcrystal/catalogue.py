@@ -6,8 +6,7 @@ also holds the checksum of every store it describes: what trains on it can tell 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +19,12 @@ from fourdcrystal import checksums, stores
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
 from fourdcrystal.layout import PATTERN
+from fourdcrystal.sheet import SPLITS, Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT, FORMAT_VERSION = "4D-Crystal catalogue", 1
-SPLITS = ("train", "validation", "test", "test_prototype")
 ROW_GROUP = 1 << 20  # rows that a reader decodes at a time
 
 # name: type, meaning. Text is stored as a dictionary: a number per row, each word once.
@@ -51,48 +50,19 @@ COLUMNS: dict[str, tuple[str, str]] = {
 QUALITY = ("intensity", "seam_fraction")
 
 
-@dataclass(frozen=True)
-class Member:
-    """A crystal of the data set, as the sheet of crystals lists it."""
-
-    crystal: str
-    prototype: str
-    split: str
-
-
-def members(sheet: str | Path) -> list[Member]:
-    """Crystals of a sheet (crystals.csv with the columns id, prototype, split), in the order of their ids.
-
-    Raises:
-        InputError: if the sheet is missing, lacks a column, or has an unknown split or a repeated id.
-    """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(sheet, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise InputError(f"{sheet}: no such sheet of crystals") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{sheet}: can't be read as a sheet of crystals ({error})") from error
-    if lacking := {"id", "prototype", "split"} - set(table.columns):
-        raise InputError(f"{sheet}: has no column {', '.join(sorted(lacking))}; needed are id, prototype and split")
-    if unknown := sorted(set(table["split"]) - set(SPLITS)):
-        raise InputError(f"{sheet}: column split has '{unknown[0]}'; allowed are {', '.join(SPLITS)}")
-    if (repeated := table["id"].duplicated()).any():
-        raise InputError(f"{sheet}: crystal {table['id'][repeated].iloc[0]} is listed twice")
-    rows = zip(table["id"], table["prototype"], table["split"], strict=True)
-    return sorted((Member(*row) for row in rows), key=lambda member: member.crystal)
-
-
-def rows(path: Path, member: Member) -> dict[str, Any]:
+def rows(path: Path, listed: Row) -> dict[str, Any]:
     """Columns of one store's quartets: an array each, or one value for all.
 
     Raises:
-        InputError: if the store can't be used, or is another crystal's.
+        InputError: if the store can't be used, or isn't of the crystal that the sheet lists.
     """
     about = stores.metadata(path)["crystal"]
-    if about["id"] != member.crystal:
-        raise InputError(f"{path}: holds the patterns of {about['id']}, not of {member.crystal}")
+    for name in ("id", "prototype", "formula", "spacegroup"):
+        if about[name] != getattr(listed, name):
+            raise InputError(
+                f"{path}: holds patterns of a crystal whose {name} is {about[name]}, not {getattr(listed, name)} as "
+                "the sheet of crystals says"
+            )
     group = zarr.open_group(path, mode="r")
     needed = (*PATTERN[1:], "purpose", "zone_axis", "mistilt", *QUALITY)
     data = {name: np.asarray(group[name][...]) for name in needed}
@@ -101,11 +71,11 @@ def rows(path: Path, member: Member) -> dict[str, Any]:
     turned = index["orientation"]
     zones = np.array([" ".join(map(str, z)) if z.any() else "" for z in data["zone_axis"]], dtype=object)
     return {
-        "crystal": member.crystal,
-        "prototype": member.prototype,
+        "crystal": listed.id,
+        "prototype": listed.prototype,
         "formula": about["formula"],
         "spacegroup": about["spacegroup"],
-        "split": member.split,
+        "split": listed.split,
         **index,
         "energy_eV": data["energy"][index["energy"]],
         "semiangle_mrad": data["semiangle"][index["semiangle"]],
@@ -133,21 +103,22 @@ def _table(columns: Mapping[str, Any]) -> pa.Table:
     return pa.table(arrays, names=list(COLUMNS))
 
 
-def build(patterns: Path, listed: Sequence[Member]) -> pa.Table:
+def build(patterns: Path, sheet: Iterable[Row]) -> pa.Table:
     """The catalogue of a folder of stores.
 
     Args:
-        patterns: Folder with a store ``{crystal}.zarr`` for every member.
-        listed: What :func:`members` returns.
+        patterns: Folder with a store ``{crystal}.zarr`` for every crystal of the sheet.
+        sheet: The data set's crystals (:func:`fourdcrystal.sheet.read`), in any order.
 
     Raises:
-        InputError: if there is no crystal, or a store is missing or can't be used.
+        InputError: if there is no crystal, or a store is missing, can't be used, or isn't of the crystal listed.
     """
+    listed = sorted(sheet, key=lambda row: row.id)
     if not listed:
         raise InputError(f"{patterns}: the sheet of crystals is empty; there is nothing to catalogue")
-    paths = [patterns / f"{member.crystal}.zarr" for member in listed]
-    tables = [_table(rows(path, member)) for path, member in zip(paths, listed, strict=True)]
-    identities = {m.crystal: checksums.identity(path) for m, path in zip(listed, paths, strict=True)}
+    paths = [patterns / f"{row.id}.zarr" for row in listed]
+    tables = [_table(rows(path, row)) for path, row in zip(paths, listed, strict=True)]
+    identities = {row.id: checksums.identity(path) for row, path in zip(listed, paths, strict=True)}
     about = {"format": FORMAT, "format_version": FORMAT_VERSION, "stores": identities}
     whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     return whole.replace_schema_metadata({"fourdcrystal": json.dumps(about)})

@@ -1,0 +1,25 @@
+"""The catalogue: what there is, one row per quartet."""
+
+
+rule catalogue:
+    """One row per quartet: crystal, class, orientation, energy, semi-angle, thickness, split and measures of quality.
+
+    Splits come from the sheet of crystals: nothing of a test crystal, and nothing of a prototype that is held out
+    whole, is ever trained on. The catalogue also keeps the checksum of every store.
+    """
+    input:
+        sheet=sheet_path,
+        stores=lambda wildcards: expand(
+            f"{RESULTS}/patterns/{{crystal}}.zarr/zarr.json",
+            crystal=crystal_ids(wildcards),
+        ),
+    output:
+        f"{RESULTS}/catalogue.parquet",
+    log:
+        f"{RESULTS}/logs/catalogue.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/catalogue.tsv"
+    params:
+        patterns=f"{RESULTS}/patterns",
+    shell:
+        "python {SCRIPTS}/catalogue.py {input.sheet} {params.patterns} -o {output} > {log} 2>&1"
