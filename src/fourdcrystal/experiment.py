@@ -99,6 +99,7 @@ class Trainer(Section):
     clip: float = Quantity(..., "", "largest norm of the gradient", gt=0)
     ema: float | None = Field(..., gt=0, lt=1, description="decay of averaged weights; none: weights of the last step")
     compile: bool = Field(..., description="torch.compile the network")
+    tensorboard: bool = Field(..., description="also log for TensorBoard")
 
 
 class Paths(Section):
@@ -125,7 +126,7 @@ class Experiment(Section):
         """What the weights depend on, as plain values: everything but the paths and this machine's devices."""
         return self.model_dump(
             mode="json",
-            exclude={"paths": True, "trainer": {"accelerator", "devices", "nodes"}, "data": {"workers"}},
+            exclude={"paths": True, "trainer": {"accelerator", "devices", "nodes", "tensorboard"}, "data": {"workers"}},
         )
 
 

@@ -1,0 +1,92 @@
+"""How a network learns from batches of quartets, as a Lightning module."""
+
+import json
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor
+
+from fourdcrystal import artefacts, losses, network
+from fourdcrystal.experiment import Experiment
+
+Batch = dict[str, Tensor]
+
+
+class Learner(lightning.LightningModule):
+    """A network, its losses and its optimiser; artefacts and labels are made here, on the device.
+
+    Args:
+        experiment: All settings.
+        width: Standard deviation of a label peak [px], of the data's recipe.
+        origin: What a checkpoint must agree with to be resumed: recipe and data.
+    """
+
+    def __init__(self, experiment: Experiment, width: float, origin: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.experiment, self.width, self.origin = experiment, width, origin or {}
+        self.network = network.build(experiment.model)
+        self.loss = losses.MapLoss(experiment.loss)
+        if experiment.trainer.compile:
+            self.network.compile()
+
+    def recorded(self, batch: Batch, *purpose: str | int) -> Batch:
+        """The batch as a camera would record it, with its labels; the same for the same purpose.
+
+        Args:
+            batch: Of the data module.
+            purpose: What for, such as ``("train", step)``.
+        """
+        samples = artefacts.generators(batch["row"].tolist(), self.experiment.seed, *purpose)
+        # half precision is for the network: labels and Fourier transforms keep theirs
+        with torch.autocast(self.device.type, enabled=False):
+            return artefacts.apply(batch, self.experiment.data.artefacts, samples, self.width)
+
+    def forward(self, cbed: Tensor, probe: Tensor) -> dict[str, Tensor]:
+        """See :meth:`fourdcrystal.network.DiskNetwork.forward`."""
+        return self.network(cbed, probe)
+
+    def on_train_epoch_start(self) -> None:
+        # Lightning's own count is one too many after a checkpoint at the end of an epoch
+        self.trainer.train_dataloader.sampler.set_epoch(self.global_step // self.experiment.trainer.epoch_steps)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        batch = self.recorded(batch, "train", self.global_step)
+        raw = self.network.raw(batch["cbed"][:, None], batch["probe"][:, None])
+        costs = self.loss(raw, batch)
+        self._log("train", costs, len(raw))
+        return costs["loss"]
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        batch = self.recorded(batch, "validation")
+        raw = self.network.raw(batch["cbed"][:, None], batch["probe"][:, None]).float()
+        costs = self.loss(raw, batch)
+        costs["vg_r_factor"] = r_factor(network.expand(raw[:, 0]), batch["vg"])
+        self._log("validation", costs, len(raw))
+
+    def _log(self, split: str, costs: dict[str, Tensor], size: int) -> None:
+        named = {f"{split}_{name}": value for name, value in costs.items()}
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        settings, steps = self.experiment.optimiser, self.experiment.trainer.steps
+        learned = [p for p in self.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(learned, settings.learning_rate, weight_decay=settings.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser,
+            settings.learning_rate,
+            total_steps=steps + 1,  # the scheduler is asked once more after the last step
+            pct_start=settings.warmup,
+            anneal_strategy="cos",
+            cycle_momentum=False,
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["origin"] = json.dumps(self.origin, sort_keys=True)
+
+
+def r_factor(found: Tensor, true: Tensor) -> Tensor:
+    """R = Σ|V - V̂| / Σ V of maps of V_g [V], a mean over the batch."""
+    tiny = torch.finfo(true.dtype).tiny
+    return ((found - true).abs().sum((-2, -1)) / true.sum((-2, -1)).clamp(min=tiny)).mean()

@@ -1,0 +1,224 @@
+"""Training from start to files: data, learner, Lightning's trainer, checkpoints, history, learning curve."""
+
+import csv
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+import yaml
+from pytorch_lightning import callbacks
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from fourdcrystal import catalogue, files, modelfile, plots, stores
+from fourdcrystal.data import QuartetData
+from fourdcrystal.errors import InputError
+from fourdcrystal.experiment import Experiment
+from fourdcrystal.learner import Learner
+
+CHECKPOINT = "checkpoint.ckpt"  # what a killed training goes on from; removed when it is complete
+CURVES = ("loss", "vg_loss", "qz_loss", "vg_r_factor")
+
+
+class History(callbacks.Callback):
+    """One row of figures per epoch, kept in the checkpoint, and one line of progress on the terminal."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.rows, self.seconds = steps, [], 0.0
+        self._started, self._first_step, self._mark = 0.0, 0, 0.0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._started = self._mark = time.monotonic()
+        self._first_step = trainer.global_step
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.global_step == self._first_step:
+            return  # a resumed training ends, once more, the epoch after which it was saved
+        now = time.monotonic()
+        self.seconds, self._mark = self.seconds + now - self._mark, now
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.endswith(CURVES)}
+        row = {"step": trainer.global_step, "seconds": round(self.seconds, 3), **dict(sorted(figures.items()))}
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            rate = (trainer.global_step - self._first_step) / (now - self._started)
+            left = (self.steps - trainer.global_step) / rate
+            print(
+                f"step {trainer.global_step}/{self.steps}: loss {row['train_loss']:.4f}, validation "
+                f"{row.get('validation_loss', float('nan')):.4f}, {rate:.2f} steps/s, "
+                f"{int(left // 60)}:{int(left % 60):02d} min left",
+                flush=True,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
+
+
+def resumable(path: Path, origin: dict[str, Any]) -> Path | None:
+    """The checkpoint, if there is one of the same recipe and data; one of others is removed, and that is said."""
+    if not path.is_file():
+        return None
+    found = torch.load(path, map_location="cpu", weights_only=True).get("origin")
+    if found == json.dumps(origin, sort_keys=True):
+        print(f"going on from {path}", flush=True)
+        return path
+    print(f"{path} is of other settings or data: starting afresh", flush=True)
+    path.unlink()
+    return None
+
+
+def trainer(experiment: Experiment, history: History) -> lightning.Trainer:
+    """Lightning's trainer for an experiment, with its callbacks and loggers."""
+    settings, output = experiment.trainer, experiment.paths.output
+    used: list[callbacks.Callback] = [
+        history,
+        callbacks.ModelCheckpoint(
+            output, Path(CHECKPOINT).stem, save_on_train_epoch_end=True, enable_version_counter=False
+        ),
+    ]
+    if settings.ema is not None:
+        used.append(callbacks.EMAWeightAveraging(decay=settings.ema))
+    if settings.patience is not None:
+        used.append(callbacks.EarlyStopping("validation_loss", patience=settings.patience))
+    if sys.stdout.isatty():
+        used.append(callbacks.TQDMProgressBar())
+    return lightning.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        precision=settings.precision,
+        max_steps=settings.steps,
+        limit_val_batches=settings.validation_batches,
+        gradient_clip_val=settings.clip,
+        num_sanity_val_steps=0,
+        callbacks=used,
+        logger=TensorBoardLogger(output, name="tensorboard", version="") if settings.tensorboard else False,
+        enable_progress_bar=sys.stdout.isatty(),
+        enable_model_summary=False,
+        default_root_dir=output,
+        use_distributed_sampler=False,  # the data module's sampler knows about ranks
+    )
+
+
+def fit(
+    experiment: Experiment, data: lightning.LightningDataModule, width: float, about: dict[str, Any]
+) -> tuple[Learner, History]:
+    """Train a network, going on from a checkpoint of the same recipe and data if there is one.
+
+    Args:
+        experiment: All settings; checkpoints go to its ``paths.output``.
+        data: Gives the batches of docs/data_format.md.
+        width: Standard deviation of a label peak [px].
+        about: What the data are, above all their checksum.
+
+    Returns:
+        The trained learner and the figures of every epoch.
+    """
+    origin = {"recipe": experiment.recipe(), "data": about}
+    checkpoint = resumable(experiment.paths.output / CHECKPOINT, origin)
+    torch.manual_seed(experiment.seed)
+    learner, history = Learner(experiment, width, origin), History(experiment.trainer.steps)
+    with warnings.catch_warnings():
+        # advice about workers, loggers and devices, each of which a setting has decided
+        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+        trainer(experiment, history).fit(learner, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    return learner.cpu(), history
+
+
+def describe(experiment: Experiment) -> dict[str, Any]:
+    """What the training data are: checksum, numbers, physical ranges and label settings, from catalogue and stores.
+
+    Raises:
+        InputError: if there is no usable catalogue or store.
+    """
+    paths = experiment.paths
+    columns = ["crystal", "prototype", "energy_eV", "semiangle_mrad", "thickness_A"]
+    rows = catalogue.read(paths.catalogue, splits=["train"], columns=columns)
+    if rows.empty:
+        raise InputError(f"{paths.catalogue}: has no quartets of the split 'train'; crystals.split sets how many")
+    recipe = stores.metadata(paths.patterns / f"{rows['crystal'].iloc[0]}.zarr")["recipe"]
+    return {
+        "catalogue": catalogue.identity(paths.catalogue),
+        "quartets": len(rows),
+        "crystals": int(rows["crystal"].nunique()),
+        "prototypes": int(rows["prototype"].nunique()),
+        **{name: [float(rows[name].min()), float(rows[name].max())] for name in columns[2:]},
+        "labels": recipe["labels"],
+    }
+
+
+def train(experiment: Experiment) -> None:
+    """Train a network on a catalogue and write model, metrics, history and learning curve to ``paths.output``.
+
+    Raises:
+        InputError: if the data can't be used.
+    """
+    paths, settings = experiment.paths, experiment.trainer
+    about = describe(experiment)
+    data = QuartetData(
+        paths.catalogue,
+        paths.patterns,
+        experiment.data.batch_size,
+        experiment.seed,
+        experiment.data.workers,
+        settings.epoch_steps,
+        settings.validation_batches,
+    )
+    print(
+        f"{experiment.name}: {experiment.model.name} learns from {about['quartets']} quartets of {about['crystals']} "
+        f"crystals, {settings.steps} steps of {experiment.data.batch_size} samples",
+        flush=True,
+    )
+    learner, history = fit(experiment, data, about["labels"]["width"], about)
+    if learner.global_rank == 0:
+        write(experiment, learner, history, about)
+
+
+def write(experiment: Experiment, learner: Learner, history: History, about: dict[str, Any]) -> None:
+    """Write what a training leaves: configuration, history, learning curve, metrics and, last, the model."""
+    output, rows = experiment.paths.output, history.rows
+    with files.replaced(output / "config.yaml") as path:
+        path.write_text(yaml.safe_dump(experiment.recipe(), sort_keys=False, allow_unicode=True))
+    with files.replaced(output / "history.csv") as path, path.open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[-1]), restval="")
+        table.writeheader()
+        table.writerows(rows)
+    learning_curve(output / "learning_curve.png", experiment, rows)
+    samples = rows[-1]["step"] * experiment.data.batch_size
+    metrics = {
+        **{name: value for name, value in rows[-1].items() if name not in ("step", "seconds")},
+        "steps": rows[-1]["step"],
+        "seconds": rows[-1]["seconds"],
+        "samples_per_second_and_device": samples / rows[-1]["seconds"],
+        "parameters": sum(p.numel() for p in learner.network.parameters()),
+        "data": about,
+    }
+    with files.replaced(output / "metrics.json") as path:
+        path.write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
+    modelfile.save(output / "model.safetensors", learner.network, experiment.recipe(), about)
+    (output / CHECKPOINT).unlink(missing_ok=True)
+
+
+def learning_curve(path: Path, experiment: Experiment, rows: list[dict[str, float]]) -> None:
+    """Losses of training and validation samples against steps, one panel per loss."""
+    titles = {
+        "loss": ("total", "loss"),
+        "vg_loss": (r"error of $\sqrt{V_g}$", "mean square (V)"),
+        "qz_loss": ("error of $q_z$", "mean square (0.02 1/Å)²"),
+        "vg_r_factor": ("R factor of the $V_g$ map", r"$\Sigma|V-\hat{V}|\,/\,\Sigma V$"),
+    }
+    with plots.figure(path, 1, len(titles), (3.0, 2.6)) as (figure, axes):
+        for panel, (name, (title, label)) in zip(axes[0], titles.items(), strict=True):
+            for split, colour in (("train", plots.COLOURS["other"]), ("validation", plots.COLOURS["ours"])):
+                points = [(row["step"], row[f"{split}_{name}"]) for row in rows if f"{split}_{name}" in row]
+                if points:
+                    panel.plot(*zip(*points, strict=True), ".-", color=colour, label=f"{split} samples")
+            panel.set(title=title, xlabel="optimiser steps", ylabel=label, yscale="log")
+            panel.legend()
+        figure.suptitle(f"{experiment.name}: {experiment.model.name}, {rows[-1]['seconds'] / 60:.1f} min")

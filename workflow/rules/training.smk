@@ -1,0 +1,48 @@
+"""Networks: one folder per experiment, from the catalogue and the Hydra tree config/train."""
+
+from fourdcrystal import experiment
+
+TRAINING = Path(workflow.basedir) / "config" / "train"
+
+
+def composed(wildcards):
+    """The experiment as Hydra composes it: a changed learning rate trains again, a changed comment doesn't."""
+    try:
+        return experiment.as_parameter(
+            experiment.compose(
+                wildcards.experiment, TRAINING, (f"seed={settings.seed}",)
+            )
+        )
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+rule train:
+    """A network learns V_g and q_z maps from quartets. A killed training goes on from its last checkpoint."""
+    input:
+        catalogue=f"{RESULTS}/catalogue.parquet",
+    output:
+        model=f"{RESULTS}/models/{{experiment}}/model.safetensors",
+        config=f"{RESULTS}/models/{{experiment}}/config.yaml",
+        metrics=f"{RESULTS}/models/{{experiment}}/metrics.json",
+        history=f"{RESULTS}/models/{{experiment}}/history.csv",
+        curve=report(
+            f"{RESULTS}/models/{{experiment}}/learning_curve.png",
+            caption="../report/learning_curve.rst",
+            category="3 Training",
+            labels={"experiment": "{experiment}", "figure": "learning curve"},
+        ),
+    log:
+        f"{RESULTS}/logs/train/{{experiment}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{{experiment}}.tsv"
+    threads: workflow.cores or 1
+    params:
+        experiment=composed,
+        patterns=f"{RESULTS}/patterns",
+        folder=lambda wildcards, output: str(Path(output.model).parent),
+        seed=settings.seed,
+    shell:
+        "python {SCRIPTS}/train.py experiment={wildcards.experiment} seed={params.seed}"
+        " paths.catalogue={input.catalogue} paths.patterns={params.patterns} paths.output={params.folder}"
+        " 2>&1 | tee {log}"
