@@ -58,14 +58,14 @@ def ordered(structure: "Structure") -> tuple["Structure | None", str]:
 
     Oxidation states and isotopes are dropped: scattering factors are those of neutral atoms.
     """
-    from pymatgen.core import Element, Species, Structure
+    from pymatgen.core import DummySpecies, Structure
 
     if not structure.is_ordered:
         return None, PARTIAL_OCCUPANCY
     symbols = []
     for site in structure:
         specie = site.specie
-        if not isinstance(specie, Element | Species):
+        if isinstance(specie, DummySpecies):
             return None, NO_ELEMENT
         symbols.append("H" if specie.symbol in ("D", "T") else specie.symbol)
     return Structure(structure.lattice, symbols, structure.frac_coords), ""
