@@ -84,6 +84,23 @@ class Scan:
         one = [self.read(slice(i, i + 1), slice(j, j + 1)) for i, j in zip(x.tolist(), y.tolist(), strict=True)]
         return np.concatenate(one)
 
+    def binned(self, n: int) -> "Scan":
+        """The scan with n x n detector pixels summed; the truth, where known, moves with them.
+
+        Raises:
+            InputError: if fewer than 16 pixels a side would be left.
+        """
+        if n == 1:
+            return self
+        if min(self.shape) // n < 16:
+            raise InputError(f"{self.name}: binning {self.shape[0]} x {self.shape[1]} px by {n} leaves too few pixels")
+        truth = dict(self.truth)
+        if "centres" in truth:  # the first bin's centre lies between its pixels
+            truth["centres"] = (truth["centres"] - (n - 1) / 2) / n
+        return replace(
+            self, patterns=Binned(self.patterns, n), probe=binned(self.probe, n), dq=self.dq * n, truth=truth
+        )
+
     def region(self, x: slice, y: slice, stride: int = 1) -> "Scan":
         """A part of the scan: positions x, y (slices of both axes), every ``stride``-th of them.
 
@@ -99,12 +116,38 @@ class Scan:
         return replace(self, patterns=part, truth=truth)
 
 
-def check(scan: Scan) -> None:
-    """Refuse a scan and a probe that can't be used together.
+@dataclass(frozen=True)
+class Binned:
+    """Patterns whose pixels are summed by n x n when they are read; a rest at the far edges is left out."""
+
+    patterns: Any
+    n: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rx, ry, qx, qy)."""
+        return (*self.patterns.shape[:2], *(side // self.n for side in self.patterns.shape[2:]))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the camera's numbers; sums are float32."""
+        return self.patterns.dtype
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return binned(np.asarray(self.patterns[index], dtype=np.float32), self.n)
+
+
+def binned(images: np.ndarray, n: int) -> np.ndarray:
+    """Images with n x n pixels summed, (..., X // n, Y // n)."""
+    x, y = images.shape[-2] // n, images.shape[-1] // n
+    return images[..., : x * n, : y * n].reshape(*images.shape[:-2], x, n, y, n).sum((-3, -1))
+
+
+def check_dimensions(scan: Scan) -> None:
+    """Refuse a scan that isn't four-dimensional, is empty, or whose axes are in another order.
 
     Raises:
-        InputError: on wrong dimensions, a probe of another size, a probe or pattern without a single disk, numbers that
-            aren't finite, a pixel size that isn't positive.
+        InputError: says which.
     """
     if len(scan.patterns.shape) != 4:
         dims = " x ".join(map(str, scan.patterns.shape))
@@ -119,6 +162,16 @@ def check(scan: Scan) -> None:
             f"{scan.name}: the last two axes are {scan.shape[0]} x {scan.shape[1]}, too few for a detector (16 px at "
             "least); is the order of the axes (scan, scan, detector, detector)?"
         )
+
+
+def check(scan: Scan) -> None:
+    """Refuse a scan and a probe that can't be used together.
+
+    Raises:
+        InputError: on wrong dimensions, a probe of another size, a probe or pattern without a single disk, numbers that
+            aren't finite, a pixel size that isn't positive.
+    """
+    check_dimensions(scan)
     if tuple(scan.probe.shape) != scan.shape:
         raise InputError(
             f"{scan.name}: the vacuum probe has {' x '.join(map(str, scan.probe.shape))} px but the patterns have "

@@ -1,0 +1,151 @@
+"""From a scan and its vacuum probe to Bragg vectors, strain and orientation on disk."""
+
+import json
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fourdcrystal import bragg_vectors, correlation, detection_plots, files, mapping, scan_truth
+from fourdcrystal.inference import Detector, Method
+from fourdcrystal.mapping import FLAGS, Maps
+from fourdcrystal.peaks import Peaks
+from fourdcrystal.progress import Progress
+from fourdcrystal.scans import Scan, check
+
+THRESHOLDS = np.geomspace(0.005, 0.3, 15)  # of which the classical method beside a known truth gets the best
+
+
+@dataclass(frozen=True)
+class Detected:
+    """Peaks of a scan and what they say.
+
+    Attributes:
+        peaks: Peaks of all patterns, in the order of the scan.
+        flags: Of every pattern, (P,), bits of :data:`fourdcrystal.mapping.FLAGS`.
+        maps: Lattice, strain and tilt.
+        seconds: For finding the peaks, reading included.
+    """
+
+    peaks: Peaks
+    flags: np.ndarray
+    maps: Maps
+    seconds: float
+
+
+def search(scan: Scan, method: Method, batch_size: int, label: str) -> tuple[Peaks, np.ndarray, float]:
+    """Peaks and flags of a whole scan, and the seconds it took; progress is shown."""
+    kind = np.dtype(scan.patterns.dtype)
+    largest = float(np.iinfo(kind).max) if kind.kind in "ui" else None
+    parts, sizes, flags = [], [], []
+    started = time.monotonic()
+    with Progress(len(scan), label, "patterns") as progress:
+        for batch in scan.batches(batch_size):
+            flags.append(mapping.flags(batch, largest))
+            parts.append(method(batch, scan.probe))
+            sizes.append(len(batch))
+            progress.add(len(batch))
+    peaks, flag = Peaks.joined(parts, sizes), np.concatenate(flags)
+    searched = (flag & (FLAGS["not_finite"] | FLAGS["empty"])) == 0
+    flag[searched & (np.bincount(peaks.pattern, minlength=len(scan)) == 0)] |= FLAGS["no_peaks"]
+    return peaks, flag, time.monotonic() - started
+
+
+def detect(scan: Scan, detector: Detector, region: np.ndarray | None = None) -> Detected:
+    """Bragg peaks of a scan with the network, and lattice, strain and tilt at every position.
+
+    Args:
+        scan: Scan with its vacuum probe.
+        detector: The trained network.
+        region: Mask of the unstrained positions, (rx, ry); none: the whole scan's median is the reference.
+
+    Raises:
+        InputError: if scan and probe can't be used together, or no lattice can be found.
+    """
+    check(scan)
+    peaks, flag, seconds = search(scan, detector.detect, detector.batch_size(scan.shape), scan.name)
+    return _mapped(scan, peaks, flag, seconds, region)
+
+
+def _mapped(scan: Scan, peaks: Peaks, flag: np.ndarray, seconds: float, region: np.ndarray | None) -> Detected:
+    maps = mapping.of_peaks(peaks, len(scan), scan.shape, scan.dq, None if region is None else region.ravel())
+    flag[~maps.lattices.fitted] |= FLAGS["no_lattice"]
+    return Detected(peaks, flag, maps, seconds)
+
+
+def classical(scan: Scan, region: np.ndarray | None = None) -> Detected:
+    """The same with classical correlation (DFT-upsampled, on square-rooted counts).
+
+    Where the truth is known the threshold is the one with the best score against it.
+    """
+
+    def method(patterns: np.ndarray, probe: np.ndarray) -> Peaks:
+        return correlation.detect(patterns, probe, square_root=True, threshold=float(THRESHOLDS[0]))
+
+    peaks, flag, seconds = search(scan, method, 64, f"{scan.name} (classical)")
+    threshold = 0.02
+    if "centres" in scan.truth:
+        scores = [scan_truth.scores(scan, peaks.above(t), in_volts=False)["score"] for t in THRESHOLDS]
+        threshold = float(THRESHOLDS[int(np.argmax(scores))])
+    return _mapped(scan, peaks.above(threshold), flag, seconds, region)
+
+
+def summary(scan: Scan, found: Detected) -> dict[str, Any]:
+    """Key figures of a detection."""
+    maps = found.maps
+    a, b = maps.reference * scan.dq
+    lengths = np.hypot(*a), np.hypot(*b)
+    angle = np.degrees(np.arccos(a @ b / lengths[0] / lengths[1]))
+    flagged = {name: int((found.flags & bit > 0).sum()) for name, bit in FLAGS.items()}
+    sigma = np.nanmedian(maps.strain.sigma, axis=0)
+    return {
+        "scan": scan.name,
+        "positions": list(scan.grid),
+        "pixels": list(scan.shape),
+        "sampling_invA": scan.dq,
+        "energy_eV": scan.energy,
+        "peaks": len(found.peaks),
+        "peaks_per_pattern": round(len(found.peaks) / len(scan), 2),
+        "patterns_per_second": round(len(scan) / found.seconds, 1),
+        "flags": flagged,
+        "lattice_invA": [round(float(length), 5) for length in lengths],
+        "lattice_angle_degree": round(float(angle), 3),
+        "lattice_residual_px": round(float(np.nanmedian(maps.lattices.residual)), 4),
+        "strain_sigma": round(float(sigma[:3].mean()), 6),
+        "version": version("fourdcrystal"),
+    }
+
+
+def write(
+    output: Path, scan: Scan, found: Detected, baseline: Detected | None = None, region: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Write everything about a detection into a folder; summary.json comes last.
+
+    Args:
+        output: Folder; files of an earlier run are replaced one by one.
+        scan: The scan.
+        found: The network's results.
+        baseline: Classical results, drawn and reported beside them.
+        region: Mask of the unstrained positions that both used, (rx, ry).
+
+    Returns:
+        The summary.
+    """
+    maps, attributes = found.maps, {"scan": scan.name, "sampling_invA": scan.dq, "version": version("fourdcrystal")}
+    vectors = bragg_vectors.table(found.peaks, scan.grid, maps.centres, scan.dq)
+    bragg_vectors.write_parquet(output / "bragg_vectors.parquet", vectors)
+    bragg_vectors.write_emd(output / "bragg_vectors.h5", found.peaks, scan.grid, scan.shape, maps.centres, scan.dq)
+    mapping.write(output / "strain.zarr", mapping.strain_dataset(maps, found.flags, scan.grid, attributes))
+    mapping.write(output / "orientation.zarr", mapping.orientation_dataset(maps, scan.grid, attributes))
+    figures = summary(scan, found)
+    if "centres" in scan.truth:
+        figures["error"] = {"network": scan_truth.errors(scan, found.peaks, found.maps, True, region)}
+        if baseline is not None:
+            figures["error"]["classical"] = scan_truth.errors(scan, baseline.peaks, baseline.maps, False, region)
+    detection_plots.draw(output, scan, found, baseline, region)
+    with files.replaced(output / "summary.json") as path:
+        path.write_text(json.dumps(figures, indent=2) + "\n")
+    return figures

@@ -1,0 +1,156 @@
+"""Pictures of a detection: patterns with the found peaks, Bragg vector map, strain and tilt beside the truth."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from fourdcrystal import mapping, plots, scan_truth
+from fourdcrystal.peaks import Peaks
+from fourdcrystal.scans import Scan
+from fourdcrystal.strain import COMPONENTS
+
+if TYPE_CHECKING:
+    from fourdcrystal.detection import Detected
+    from fourdcrystal.inference import Detector
+
+STRAIN_LABELS = {"e_xx": "$e_{xx}$ [%]", "e_yy": "$e_{yy}$ [%]", "e_xy": "$e_{xy}$ [%]", "theta": "rotation [mrad]"}
+STRAIN_SCALE = (100.0, 100.0, 100.0, 1e3)
+
+
+def draw(
+    output: Path, scan: Scan, found: "Detected", baseline: "Detected | None", region: np.ndarray | None = None
+) -> None:
+    """All pictures of a detection, into a folder."""
+    patterns(output / "patterns.png", scan, found.peaks, None if baseline is None else baseline.peaks)
+    bragg_vector_map(output / "bragg_vector_map.png", scan, found)
+    strain_maps(output / "strain.png", scan, found, baseline, region)
+    tilt_maps(output / "tilt.png", scan, found)
+    virtual_images(output / "virtual_images.png", scan, found)
+
+
+def patterns(path: Path, scan: Scan, peaks: Peaks, classical: Peaks | None = None, count: int = 4) -> None:
+    """Some patterns with the peaks found in them; true centres as dots where they are known."""
+    index, images = chosen(scan, count)
+    true = scan_truth.reflections(scan) if "centres" in scan.truth else None
+    with plots.figure(path, 1, len(index), (3.2, 3.4)) as (_, axes):
+        for panel, p, image in zip(axes[0], index.tolist(), images, strict=True):
+            x, y = np.unravel_index(p, scan.grid)
+            plots.pattern(panel, np.nan_to_num(image), f"position {x}, {y}")
+            if true is not None:
+                at = true.positions[(true.pattern == p) & true.counted]
+                panel.plot(at[:, 1], at[:, 0], ".", ms=2, color="w", label="truth")
+            if classical is not None:
+                part = classical.of_pattern(p)
+                panel.plot(
+                    part.qy_px, part.qx_px, "x", ms=5, mew=0.8, color=plots.COLOURS["classical"], label="classical"
+                )
+            part = peaks.of_pattern(p)
+            panel.plot(part.qy_px, part.qx_px, "o", ms=7, mew=0.8, mfc="none", color="#56b4e9", label="network")
+            panel.set_xlim(-0.5, scan.shape[1] - 0.5)
+            panel.set_ylim(scan.shape[0] - 0.5, -0.5)
+        axes[0, 0].legend(loc="lower left", fontsize=7, labelcolor="w")
+
+
+def chosen(scan: Scan, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Some positions, spread evenly over the scan: their indices, (n,), and patterns, (n, X, Y)."""
+    index = np.linspace(0, len(scan) - 1, min(count, len(scan))).round().astype(int)
+    x, y = (axis.tolist() for axis in np.unravel_index(index, scan.grid))
+    return index, np.concatenate([scan.read(slice(i, i + 1), slice(j, j + 1)) for i, j in zip(x, y, strict=True)])
+
+
+def preview(path: Path, scan: Scan, detector: "Detector", count: int) -> None:
+    """Some patterns, searched and drawn with their peaks: a look before the whole scan is searched."""
+    index, images = chosen(scan, count)
+    found = detector.detect(images, scan.probe)
+    patterns(path, scan, replace(found, pattern=index[found.pattern]), count=count)
+
+
+def bragg_vector_map(path: Path, scan: Scan, found: "Detected") -> None:
+    """All Bragg vectors of the scan in one map, in 1/Å."""
+    sampling = 4
+    image = mapping.bragg_vector_map(found.peaks, found.maps.centres, scan.shape, sampling)
+    half = np.array(scan.shape) // 2 * scan.dq
+    with plots.figure(path, size=(4.4, 4.0)) as (figure, axes):
+        panel = axes[0, 0]
+        far = np.array(scan.shape) * scan.dq - half
+        extent = (-half[1], far[1], far[0], -half[0])
+        # smoothed, since a peak of one bin would be too small to be seen
+        shown = panel.imshow(gaussian_filter(image, 1.0) ** 0.33, cmap=plots.DIFFRACTION, extent=extent)
+        panel.set_xlabel("$q_y$ [1/Å]")
+        panel.set_ylabel("$q_x$ [1/Å]")
+        panel.set_title(f"Bragg vector map, {len(found.peaks)} vectors")
+        plots.colour_bar(figure, shown, panel, "(intensity / V)$^{1/3}$")
+        a, b = found.maps.reference * scan.dq
+        for vector, name in ((a, "a*"), (b, "b*")):
+            panel.annotate(
+                name, (vector[1], vector[0]), xytext=(0, 0), color="w", arrowprops={"arrowstyle": "<-", "color": "w"}
+            )
+
+
+def strain_maps(
+    path: Path, scan: Scan, found: "Detected", baseline: "Detected | None", region: np.ndarray | None = None
+) -> None:
+    """Strain and rotation: the network's and, where there are any, the classical ones and the truth; uncertainties."""
+    rows = [("network", found.maps.strain.values)]
+    if baseline is not None:
+        rows.insert(0, ("classical", baseline.maps.strain.values))
+    if "distortion" in scan.truth:
+        rows.append(("truth", scan_truth.strains(scan, found.maps, region)))
+    reference = rows[-1][1]
+    rows.append(("network's uncertainty", found.maps.strain.sigma))
+    with plots.figure(path, len(rows), len(COMPONENTS), (2.5, 2.2)) as (figure, axes):
+        for row, (name, values) in enumerate(rows):
+            for column, (component, scale) in enumerate(zip(COMPONENTS, STRAIN_SCALE, strict=True)):
+                panel, image = axes[row, column], values[:, column].reshape(scan.grid) * scale
+                if name.endswith("uncertainty"):
+                    shown = panel.imshow(image, cmap="viridis", vmin=0)
+                else:
+                    # the truth sets the scale, unless it is so even that noise would be out of all bounds
+                    own = plots.span(found.maps.strain.values[:, column]) / 3
+                    limit = max(plots.span(reference[:, column]), own) * scale
+                    shown = panel.imshow(image, cmap=plots.SIGNED, vmin=-limit, vmax=limit)
+                _bare(panel, name if column == 0 else "")
+                plots.colour_bar(figure, shown, panel, STRAIN_LABELS[component])
+
+
+def tilt_maps(path: Path, scan: Scan, found: "Detected") -> None:
+    """Tilt of the crystal towards x and y, beside the truth where it is known."""
+    rows = [("network", found.maps.tilt)]
+    if "tilt" in scan.truth:
+        rows.append(("truth", scan.truth["tilt"].reshape(-1, 2)))
+    with plots.figure(path, len(rows), 2, (2.9, 2.5)) as (figure, axes):
+        for row, (name, values) in enumerate(rows):
+            for column, axis in enumerate("xy"):
+                panel, image = axes[row, column], values[:, column].reshape(scan.grid) * 1e3
+                limit = plots.span(rows[-1][1][:, column] * 1e3)
+                shown = panel.imshow(image, cmap=plots.SIGNED, vmin=-limit, vmax=limit)
+                _bare(panel, name if column == 0 else "")
+                plots.colour_bar(figure, shown, panel, f"tilt towards {axis} [mrad]")
+
+
+def virtual_images(path: Path, scan: Scan, found: "Detected") -> None:
+    """Virtual bright and dark field, made from the Bragg vectors; and the number of peaks."""
+    shortest = np.hypot(*(found.maps.reference * scan.dq).T).min()
+    far = np.hypot(*scan.shape) * scan.dq
+    fields = (("bright field", 0.0, shortest / 2, "V"), ("dark field", shortest / 2, far, "V"))
+    with plots.figure(path, 1, 3, (2.8, 2.4)) as (figure, axes):
+        for panel, (name, inner, outer, unit) in zip(axes[0], fields, strict=False):
+            image = mapping.virtual_image(found.peaks, found.maps.centres, len(scan), scan.dq, inner, outer)
+            shown = panel.imshow(image.reshape(scan.grid), cmap="gray")
+            _bare(panel, "")
+            panel.set_title(name)
+            plots.colour_bar(figure, shown, panel, f"Σ intensity [{unit}]")
+        counts = np.bincount(found.peaks.pattern, minlength=len(scan)).reshape(scan.grid)
+        shown = axes[0, 2].imshow(counts, cmap="viridis", vmin=0)
+        _bare(axes[0, 2], "")
+        axes[0, 2].set_title("peaks")
+        plots.colour_bar(figure, shown, axes[0, 2], "peaks per pattern")
+
+
+def _bare(panel: object, label: str) -> None:
+    panel.set_xticks([])
+    panel.set_yticks([])
+    panel.set_ylabel(label)

@@ -1,0 +1,220 @@
+"""How good a trained network is on crystals and prototypes it never saw, beside classical correlation at its best."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from fourdcrystal import catalogue, correlation, labels, metrics, quartets, seeds
+from fourdcrystal.inference import Detector, Method
+from fourdcrystal.metrics import Truth
+from fourdcrystal.peaks import Peaks
+from fourdcrystal.reader import StoreReader
+from fourdcrystal.settings import Evaluation, Labels
+
+NETWORK = "network"
+CLASSICAL: dict[str, dict[str, object]] = {
+    "parabolic": {"subpixel": "parabolic"},
+    "multicorr": {"subpixel": "multicorr"},
+    "parabolic, root": {"subpixel": "parabolic", "square_root": True},
+    "multicorr, root": {"subpixel": "multicorr", "square_root": True},
+}
+THRESHOLDS = np.geomspace(0.005, 0.5, 25)
+SPLITS = ("test", "test_prototype")
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Patterns to be scored, with all that is known about them.
+
+    Attributes:
+        cbed: Intensities over the vacuum probe's maximum, (N, X, Y).
+        probe: Vacuum probes, (N, X, Y).
+        dq: Pixel size [1/Å], (N,).
+        table: Their rows of the catalogue.
+        true: Their reflections.
+    """
+
+    cbed: np.ndarray
+    probe: np.ndarray
+    dq: np.ndarray
+    table: pd.DataFrame
+    true: Truth
+
+    def counts(self, dose: float, rng: np.random.Generator) -> np.ndarray:
+        """Poisson counts at a mean of ``dose`` electrons on each vacuum pattern, (N, X, Y) float32."""
+        scale = dose / self.probe.sum((1, 2), dtype=np.float64)
+        return rng.poisson(self.cbed * scale[:, None, None]).astype(np.float32)
+
+    def groups(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Patterns that share a vacuum probe: their indices and the probe."""
+        keys = self.table.groupby(["energy", "semiangle"], observed=True).ngroup().to_numpy()
+        for key in np.unique(keys):
+            index = np.flatnonzero(keys == key)
+            yield index, self.probe[index[0]]
+
+
+def sample(path: Path, patterns: Path, split: str, most: int) -> Sample:
+    """Quartets of a split, at most ``most``, evenly spread, with their true reflections.
+
+    Raises:
+        InputError: if the catalogue or a store can't be used, or the split is empty.
+    """
+    chosen = quartets.select(path, patterns, split, most)
+    batch = chosen[list(range(len(chosen)))]
+    table = catalogue.read(path, splits=[split]).loc[batch["row"].numpy()]
+    dq, shape = batch["dq"].numpy().astype(float), tuple(batch["cbed"].shape[1:])
+    cbed, probe = batch["cbed"].numpy(), batch["probe"].numpy()
+    radius = np.array([correlation.radius(p) for p in probe])
+    return Sample(cbed, probe, dq, table, _truth(table, patterns, dq, shape, radius))
+
+
+def _truth(table: pd.DataFrame, patterns: Path, dq: np.ndarray, shape: tuple[int, int], radius: np.ndarray) -> Truth:
+    readers: dict[str, StoreReader] = {}
+    parts = []
+    for i, row in enumerate(table.itertuples()):
+        reader = readers.setdefault(row.crystal, StoreReader(patterns / f"{row.crystal}.zarr"))
+        g, vg = reader.reflections(row.orientation)
+        parts.append(reflections_seen(i, g, vg, float(row.energy_eV), reader, dq[i], shape, radius[i]))
+    columns = zip(*parts, strict=True)
+    return Truth(*(np.concatenate(column) for column in columns))
+
+
+def reflections_seen(
+    pattern: int,
+    g: np.ndarray,
+    vg: np.ndarray,
+    energy: float,
+    reader: StoreReader,
+    dq: float,
+    shape: tuple[int, int],
+    radius: float,
+) -> tuple[np.ndarray, ...]:
+    """Columns of :class:`Truth` for one pattern; reflections that no image can tell apart are one.
+
+    Weaker ones than labels.weakest, the direct beam, and disks cut by the detector's edge are there but not counted.
+    """
+    settings = Labels.model_validate(reader.attributes["recipe"]["labels"])
+    everything = settings.model_copy(update={"weakest": 1e-4})
+    weight = labels.weights(SimpleNamespace(g=g, vg=vg), energy, everything)
+    g, weight = g[weight > 0], weight[weight > 0]
+    g, weight = _merged(g, weight, 2 * settings.width * dq)
+    at = labels.positions(g, dq, shape)
+    off_centre = np.hypot(g[:, 0], g[:, 1]) > settings.width * dq
+    inside = (at > radius).all(1) & (at < np.array(shape) - 1 - radius).all(1)
+    counted = off_centre & inside & (weight >= settings.weakest * weight.max())
+    return np.full(len(g), pattern), at, weight, g, counted
+
+
+def _merged(g: np.ndarray, weight: np.ndarray, distance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Reflections with those nearer than ``distance`` [1/Å] to a stronger one on the detector joined to it."""
+    order = np.argsort(-weight, kind="stable")
+    g, weight = g[order], weight[order]
+    owner = np.arange(len(g))
+    for i, j in sorted(cKDTree(g[:, :2]).query_pairs(distance)):  # i < j: i is the stronger
+        if owner[j] == j and owner[i] == i:
+            owner[j] = i
+    total = np.bincount(owner, weight, len(g))
+    mean = np.stack([np.bincount(owner, weight * component, len(g)) for component in g.T], axis=1)
+    kept = total > 0
+    return mean[kept] / total[kept, None], total[kept]
+
+
+def methods(detector: Detector) -> dict[str, Method]:
+    """The network and the classical methods, with thresholds so low that the best one can be chosen afterwards."""
+    lowest = float(THRESHOLDS[0])
+    return {NETWORK: partial(detector.detect, threshold=lowest)} | {
+        name: partial(_classical, options={**options, "threshold": lowest}) for name, options in CLASSICAL.items()
+    }
+
+
+def _classical(patterns: np.ndarray, probe: np.ndarray, options: dict[str, object]) -> Peaks:
+    return correlation.detect(patterns, probe, **options)
+
+
+def found_by(method: Method, given: Sample, counts: np.ndarray) -> Peaks:
+    """Peaks of all patterns of a sample, each found with its own vacuum probe."""
+    parts = []
+    for index, probe in given.groups():
+        for start in range(0, len(index), BATCH):
+            some = index[start : start + BATCH]
+            part = method(counts[some], probe)
+            parts.append(Peaks.of(some[part.pattern], part.positions, part.intensity, part.qz, part.sigma_px))
+    order = np.argsort(np.concatenate([p.pattern for p in parts]), kind="stable")
+    return Peaks(*(np.concatenate([getattr(p, n) for p in parts])[order] for n in Peaks.__dataclass_fields__))
+
+
+def scored(found: Peaks, given: Sample, settings: Evaluation, in_volts: bool) -> dict[str, np.ndarray]:
+    """Columns of :func:`fourdcrystal.metrics.by_pattern` for all patterns of a sample."""
+    dq = float(given.dq[0])
+    border = correlation.radius(given.probe[0])
+    matches = metrics.match(found, given.true, settings.match_distance / dq, given.cbed.shape[1:], border)
+    volts = found.intensity if in_volts else metrics.in_volts(found, given.true, matches)
+    return metrics.by_pattern(found, given.true, matches, volts, len(given.dq), given.dq)
+
+
+def best_threshold(found: Peaks, given: Sample, settings: Evaluation, in_volts: bool) -> float:
+    """Of :data:`THRESHOLDS`, the one with the best intensity-weighted score."""
+    dq = float(given.dq[0])
+    border = correlation.radius(given.probe[0])
+    matches = metrics.match(found, given.true, settings.match_distance / dq, given.cbed.shape[1:], border)
+    volts = found.intensity if in_volts else metrics.in_volts(found, given.true, matches)
+    relative = found.relative
+    hit, wrong = relative[matches.found], relative[matches.false]
+    v_hit, v_wrong = given.true.intensity[matches.true], volts[matches.false]
+    wanted = v_hit.sum() + given.true.intensity[matches.missed].sum()
+    scores = [v_hit[hit >= t].sum() / (wanted + v_wrong[wrong >= t].sum()) for t in THRESHOLDS]
+    return float(THRESHOLDS[int(np.argmax(scores))])
+
+
+def evaluate(
+    path: Path, patterns: Path, detector: Detector, settings: Evaluation, seed: int
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Score the network and the classical methods on held-out crystals and prototypes, for each dose and thickness.
+
+    Each classical method gets, for each split and dose, the threshold that scores best on the very patterns it is
+    scored on. The network's is chosen once, on the validation crystals.
+
+    Args:
+        path: catalogue.parquet.
+        patterns: Folder of the stores.
+        detector: The trained network.
+        settings: What is scored.
+        seed: Of the counting noise.
+
+    Returns:
+        One row per split, dose, thickness (NaN: all) and method; and the network's threshold.
+    """
+    tools = methods(detector)
+    middle = float(np.median(settings.dose))
+    known = sample(path, patterns, "validation", max(1, settings.patterns // 2))
+    noisy = known.counts(middle, seeds.generator(seed, "evaluation", "validation"))
+    threshold = best_threshold(found_by(tools[NETWORK], known, noisy), known, settings, in_volts=True)
+    rows = []
+    for split in SPLITS:
+        given = sample(path, patterns, split, settings.patterns)
+        for dose in settings.dose:
+            counts = given.counts(dose, seeds.generator(seed, "evaluation", split, f"{dose:g}"))
+            for name, method in tools.items():
+                ours = name == NETWORK
+                found = found_by(method, given, counts)
+                used = threshold if ours else best_threshold(found, given, settings, in_volts=False)
+                columns = scored(found.above(used), given, settings, in_volts=ours)
+                about = {"split": split, "dose": dose, "method": name, "threshold": used}
+                rows += [about | row for row in by_thickness(columns, given)]
+    return pd.DataFrame(rows), {"threshold": threshold}
+
+
+def by_thickness(columns: dict[str, np.ndarray], given: Sample) -> Iterator[dict[str, float]]:
+    """Scores of each thickness, and of all together (thickness NaN)."""
+    thickness = given.table["thickness_A"].to_numpy()
+    for value in [*np.unique(thickness), np.nan]:
+        group = np.ones(len(thickness), bool) if np.isnan(value) else thickness == value
+        picked = {name: column[group] for name, column in columns.items()}
+        yield {"thickness_A": float(value), **metrics.summary(picked, given.dq[group])}

@@ -1,0 +1,103 @@
+"""A trained network in use: patterns and their vacuum probe go in, Bragg peaks come out."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourdcrystal import modelfile, peaks
+from fourdcrystal.peaks import Peaks
+from fourdcrystal.scans import Scan
+
+THRESHOLD = 0.04  # weakest peak over the strongest of its pattern; see docs/decisions/0050
+FLOOR = 0.05  # V; below this a map holds no reflection, whatever its strongest point
+PIXELS_AT_ONCE = {"cpu": 2**20, "cuda": 2**25}  # of a batch
+
+
+class Detector:
+    """Finds Bragg peaks with a trained network.
+
+    Args:
+        trained: Network with its recipe, as :func:`fourdcrystal.modelfile.load` gives it.
+        device: Where to compute, such as ``cpu``, ``cuda`` or ``cuda:1``.
+        threshold: Weakest peak that is kept, as a fraction of the strongest of its pattern.
+    """
+
+    def __init__(
+        self, trained: modelfile.TrainedModel, device: str | torch.device = "cpu", threshold: float = THRESHOLD
+    ) -> None:
+        self.network, self.device, self.threshold = trained.network.to(device), torch.device(device), threshold
+        self.width = float(trained.data["labels"]["width"])
+        self.step = 2**trained.network.model.depth
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu", threshold: float = THRESHOLD) -> "Detector":
+        """A detector from a model file.
+
+        Raises:
+            InputError: if the file is missing or isn't a model of this package.
+        """
+        return cls(modelfile.load(Path(path), device), device, threshold)
+
+    def batch_size(self, shape: tuple[int, int]) -> int:
+        """Patterns of a shape that are treated at once."""
+        return max(1, PIXELS_AT_ONCE.get(self.device.type, 2**20) // (shape[0] * shape[1]))
+
+    @torch.inference_mode()
+    def maps(self, patterns: np.ndarray, probe: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Maps of V_g [V] and q_z [1/Å], each (N, X, Y), on the detector's device.
+
+        Sides that the network can't halve often enough are padded with zeros for it.
+
+        Args:
+            patterns: Counts, (N, X, Y).
+            probe: Vacuum probe, (X, Y).
+        """
+        x, y = patterns.shape[-2:]
+        padding = (0, -y % self.step, 0, -x % self.step)
+        stack = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32)).to(self.device)[:, None]
+        vacuum = torch.as_tensor(np.ascontiguousarray(probe, dtype=np.float32)).to(self.device)[None, None]
+        stack = torch.nn.functional.pad(stack.clamp(min=0), padding)
+        vacuum = torch.nn.functional.pad(vacuum.clamp(min=0), padding).expand(len(stack), -1, -1, -1)
+        made = self.network(stack, vacuum)
+        return made["vg"][:, 0, :x, :y], made["qz"][:, 0, :x, :y]
+
+    def detect(self, patterns: np.ndarray, probe: np.ndarray, threshold: float | None = None) -> Peaks:
+        """Peaks of patterns; a pattern that is empty or not finite has none.
+
+        Args:
+            patterns: Counts, (N, X, Y).
+            probe: Vacuum probe, (X, Y).
+            threshold: Weakest peak over the strongest; none: the detector's.
+        """
+        threshold = self.threshold if threshold is None else threshold
+        usable = np.isfinite(patterns).all((1, 2)) & (patterns.max((1, 2), initial=0) > 0)
+        if not usable.any():
+            return Peaks.none()
+        size, kept = self.batch_size(patterns.shape[1:]), np.flatnonzero(usable)
+        parts = []
+        for start in range(0, len(kept), size):
+            vg, qz = self.maps(patterns[kept[start : start + size]], probe)
+            parts.append(peaks.extract(vg, qz, self.width, threshold, FLOOR))
+        found = Peaks.joined(parts, [min(size, len(kept) - s) for s in range(0, len(kept), size)])
+        return Peaks(kept[found.pattern], *(getattr(found, name) for name in peaks.COLUMNS))
+
+
+Method = Callable[[np.ndarray, np.ndarray], Peaks]
+
+
+def over_scan(scan: Scan, method: Method, batch_size: int) -> Iterator[tuple[int, Peaks, np.ndarray]]:
+    """A detector or classical method applied to a whole scan, batch by batch, while the next batch is read.
+
+    Args:
+        scan: The scan.
+        method: Peaks from patterns (n, qx, qy) and the vacuum probe.
+        batch_size: Patterns at a time.
+
+    Yields:
+        Number of patterns of the batch, their peaks (pattern indices from 0), and the patterns.
+    """
+    for batch in scan.batches(batch_size):
+        yield len(batch), method(batch, scan.probe), batch

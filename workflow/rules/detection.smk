@@ -1,0 +1,126 @@
+"""Detection: Bragg vectors, strain and orientation of the scans in the configuration."""
+
+SIMULATED = [name for name, scan in settings.scans.items() if scan.simulate is not None]
+MEASURED = [name for name in settings.scans if name not in SIMULATED]
+
+
+def scan_files(wildcards):
+    """The scan, and its vacuum probe where that is a file of its own."""
+    scan = settings.scans[wildcards.scan]
+    if scan.simulate is not None:
+        return {"scan": f"{RESULTS}/scans/{wildcards.scan}.npz"}
+    return {"scan": scan.scan} | ({"probe": scan.probe} if scan.probe else {})
+
+
+def scan_model(wildcards):
+    """The network that searches a scan."""
+    chosen = (
+        settings.scans[wildcards.scan].experiment or settings.training.experiments[0]
+    )
+    return f"{RESULTS}/models/{chosen}/model.safetensors"
+
+
+def scan_options(wildcards, input):
+    """What the scan's file doesn't say, as options of the command."""
+    scan = settings.scans[wildcards.scan]
+    options = {
+        "--probe": input.get("probe"),
+        "--sampling": scan.sampling,
+        "--energy": scan.energy,
+    }
+    return [
+        word
+        for name, value in options.items()
+        if value is not None
+        for word in (name, str(value))
+    ]
+
+
+rule make_scan:
+    """A thick, strained and bent crystal that no network was trained on, scanned by multislice, with its exact truth.
+
+    Each position has a unit cell and a tilt of its own, so strain and bending are in the atoms, not painted on patterns.
+    """
+    input:
+        crystal=lambda wildcards: f"{RESULTS}/crystals/{settings.scans[wildcards.scan].simulate.crystal}.json",
+    output:
+        f"{RESULTS}/scans/{{scan}}.npz",
+    log:
+        f"{RESULTS}/logs/make_scan/{{scan}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_scan/{{scan}}.tsv"
+    wildcard_constraints:
+        scan="|".join(SIMULATED) or "(?!)",
+    threads: workflow.cores or 1
+    params:
+        settings=lambda wildcards: recipe.part(
+            settings,
+            f"scans.{wildcards.scan}",
+            "specimen",
+            "detector",
+            "labels",
+            "seed",
+        ),
+    shell:
+        "python {SCRIPTS}/make_scan.py --settings {params.settings:q} --scan {wildcards.scan}"
+        " --crystal {input.crystal} --jobs {threads} -o {output} > {log} 2>&1"
+
+
+rule detect:
+    """Bragg peaks of every pattern of a scan; from them the lattice, strain, tilt and orientation at every position.
+
+    Strain is relative to the scan's median lattice. Where the scan's truth is known, classical detection with its best
+    threshold and the truth are drawn beside it.
+    """
+    input:
+        unpack(scan_files),
+        model=scan_model,
+    output:
+        vectors=f"{RESULTS}/detection/{{scan}}/bragg_vectors.parquet",
+        emd=f"{RESULTS}/detection/{{scan}}/bragg_vectors.h5",
+        strain=f"{RESULTS}/detection/{{scan}}/strain.zarr/zarr.json",
+        orientation=f"{RESULTS}/detection/{{scan}}/orientation.zarr/zarr.json",
+        summary=f"{RESULTS}/detection/{{scan}}/summary.json",
+        patterns=report(
+            f"{RESULTS}/detection/{{scan}}/patterns.png",
+            caption="../report/detection_patterns.rst",
+            category="5 Detection",
+            labels={"scan": "{scan}", "figure": "patterns and peaks"},
+        ),
+        map=report(
+            f"{RESULTS}/detection/{{scan}}/bragg_vector_map.png",
+            caption="../report/detection_map.rst",
+            category="5 Detection",
+            labels={"scan": "{scan}", "figure": "Bragg vector map"},
+        ),
+        strain_maps=report(
+            f"{RESULTS}/detection/{{scan}}/strain.png",
+            caption="../report/detection_strain.rst",
+            category="5 Detection",
+            labels={"scan": "{scan}", "figure": "strain"},
+        ),
+        tilt=report(
+            f"{RESULTS}/detection/{{scan}}/tilt.png",
+            caption="../report/detection_tilt.rst",
+            category="5 Detection",
+            labels={"scan": "{scan}", "figure": "tilt"},
+        ),
+        virtual=report(
+            f"{RESULTS}/detection/{{scan}}/virtual_images.png",
+            caption="../report/detection_virtual.rst",
+            category="5 Detection",
+            labels={"scan": "{scan}", "figure": "virtual images"},
+        ),
+    log:
+        f"{RESULTS}/logs/detect/{{scan}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/detect/{{scan}}.tsv"
+    wildcard_constraints:
+        scan="|".join(settings.scans) or "(?!)",
+    threads: 2
+    params:
+        options=scan_options,
+        folder=lambda wildcards, output: str(Path(output.summary).parent),
+    shell:
+        "python {SCRIPTS}/detect.py {input.scan:q} {params.options:q} --model {input.model} -o {params.folder}"
+        " > {log} 2>&1"

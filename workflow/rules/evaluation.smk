@@ -1,0 +1,54 @@
+"""Evaluation: how good each network is on crystals and prototypes that it never saw."""
+
+
+rule evaluate:
+    """Held-out patterns with counting noise, searched by the network and by classical correlation.
+
+    Scores, position errors, R factors, strain and tilt errors over thickness and dose. The classical methods get their
+    best threshold for each split and dose; the network's is chosen on the validation crystals.
+    """
+    input:
+        catalogue=f"{RESULTS}/catalogue.parquet",
+        model=f"{RESULTS}/models/{{experiment}}/model.safetensors",
+    output:
+        scores=f"{RESULTS}/evaluation/{{experiment}}/scores.csv",
+        summary=f"{RESULTS}/evaluation/{{experiment}}/summary.json",
+        crystals=report(
+            f"{RESULTS}/evaluation/{{experiment}}/scores_test.png",
+            caption="../report/evaluation.rst",
+            category="4 Evaluation",
+            labels={"experiment": "{experiment}", "figure": "held-out crystals"},
+        ),
+        prototypes=report(
+            f"{RESULTS}/evaluation/{{experiment}}/scores_test_prototype.png",
+            caption="../report/evaluation.rst",
+            category="4 Evaluation",
+            labels={"experiment": "{experiment}", "figure": "held-out prototypes"},
+        ),
+        tilt=report(
+            f"{RESULTS}/evaluation/{{experiment}}/tilt.png",
+            caption="../report/evaluation_tilt.rst",
+            category="4 Evaluation",
+            labels={"experiment": "{experiment}", "figure": "tilt from q_z"},
+        ),
+    log:
+        f"{RESULTS}/logs/evaluate/{{experiment}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate/{{experiment}}.tsv"
+    threads: 2
+    params:
+        settings=recipe.part(settings, "evaluation", "seed"),
+        patterns=f"{RESULTS}/patterns",
+        folder=lambda wildcards, output: str(Path(output.summary).parent),
+    shell:
+        "python {SCRIPTS}/evaluate.py --settings {params.settings:q} --catalogue {input.catalogue}"
+        " --patterns {params.patterns} --model {input.model} -o {params.folder} > {log} 2>&1"
+
+
+rule evaluation:
+    """All evaluations: `snakemake evaluation`."""
+    input:
+        expand(
+            f"{RESULTS}/evaluation/{{experiment}}/summary.json",
+            experiment=settings.training.experiments,
+        ),
