@@ -60,7 +60,7 @@ def test_a_batch_holds_what_the_stores_hold(folder):
 def test_every_pattern_is_read_as_zarr_reads_it(folder):
     path = folder / "patterns" / "Si-2.zarr"
     reader, expected = StoreReader(path), stores.open(path).cbed.values
-    got = np.empty(SHAPE, np.float32)
+    got = np.empty(SHAPE, np.float16)
     for index in np.ndindex(expected.shape[:4]):
         reader.cbed(index, got)
         np.testing.assert_array_equal(got, expected[index])
@@ -72,7 +72,7 @@ def test_a_damaged_pattern_is_named(tmp_path, damage):
     shard = tmp_path / "Si-1.zarr" / "cbed" / "c" / "1/0/0/0/0/0"
     shard.write_bytes(shard.read_bytes()[:100]) if damage == "truncated" else shard.unlink()
     with pytest.raises(InputError, match="cbed/c/1/0/0/0/0/0: is damaged"):
-        StoreReader(tmp_path / "Si-1.zarr").cbed((1, 0, 0, 0), np.empty(SHAPE, np.float32))
+        StoreReader(tmp_path / "Si-1.zarr").cbed((1, 0, 0, 0), np.empty(SHAPE, np.float16))
 
 
 def test_nothing_of_a_test_crystal_is_trained_on(folder):

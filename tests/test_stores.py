@@ -22,7 +22,8 @@ def test_a_store_opens_in_xarray_with_named_dimensions_units_and_recipe_and_with
     for name, (dims, kind, units, _) in layout.ARRAYS.items():
         assert opened[name].dims == dims
         assert opened[name].attrs.get("units", "") == units
-        assert kind == "string" or opened[name].dtype == kind
+        # images are stored in half precision, but not computed with in it
+        assert kind == "string" or opened[name].dtype == ("float64" if kind == "float16" else kind)
     assert set(opened.coords) == {*layout.DESCRIBED.split(), *layout.AXES}
     assert float(opened.qx[SHAPE[0] // 2]) == 0 == float(opened.qy[SHAPE[1] // 2])
     assert opened.attrs["recipe"]["seed"] == 0

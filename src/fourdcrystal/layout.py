@@ -19,10 +19,15 @@ AXES = ("energy", "semiangle", "thickness", *IMAGE)  # dimensions with coordinat
 
 # name: dimensions, type, unit, meaning. A label depends on thickness only where labels.method makes it so.
 ARRAYS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
-    "cbed": ((*PATTERN, *IMAGE), "float32", "1", "diffraction intensity over the vacuum probe's maximum"),
-    "probe": (("energy", "semiangle", *IMAGE), "float32", "1", "vacuum probe over its maximum"),
-    "vg": ((*LABEL, *IMAGE), "float32", "V", "map of the structure factors |V_g| of excited reflections"),
-    "qz": ((*LABEL, *IMAGE), "float32", "1/Å", "map of the reflections' height g_z along the beam; 0 where vg is"),
+    "cbed": ((*PATTERN, *IMAGE), "float16", "1", "diffraction intensity over the vacuum probe's maximum"),
+    "probe": (("energy", "semiangle", *IMAGE), "float16", "1", "vacuum probe over its maximum"),
+    "vg": ((*LABEL, *IMAGE), "float16", "V", "map of the structure factors |V_g| of excited reflections"),
+    "qz": (
+        (*LABEL, *IMAGE),
+        "float16",
+        "1/Å",
+        "map of the reflections' height g_z along the beam; 0 where vg is negligible",
+    ),
     "intensity": (PATTERN, "float32", "1", "fraction of the beam that reaches the detector"),
     "seam_fraction": (PATTERN, "float32", "1", "fraction of the beam near the supercell's lateral seam"),
     "reflection_orientation": (("reflection",), "int32", "1", "index of the orientation"),

@@ -66,7 +66,7 @@ class Quartets(Dataset[Batch]):
         """Caches with bounds: what a window of the order of training needs, however large the data set is."""
         self._reader = lru_cache(WINDOW)(self._open)
         self._labels = lru_cache(4 * WINDOW)(self._read_labels)
-        self._probes: dict[str, NDArray[np.float32]] = {}
+        self._probes: dict[str, NDArray[np.float16]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_reader", "_labels", "_probes")}
@@ -89,7 +89,7 @@ class Quartets(Dataset[Batch]):
     def __getitem__(self, positions: Sequence[int]) -> Batch:
         places = np.asarray(positions)
         shape = self.shape()
-        cbed, probe = (np.empty((len(places), *shape), np.float32) for _ in range(2))
+        cbed, probe = (np.empty((len(places), *shape), np.float16) for _ in range(2))
         dq, tables = np.empty(len(places), np.float32), []
         for i, place in enumerate(places):
             crystal, index = int(self._crystal[place]), tuple(self._index[place].tolist())
@@ -109,7 +109,7 @@ class Quartets(Dataset[Batch]):
             g[i, : len(weights)], vg[i, : len(weights)] = vectors, weights
         arrays = {"cbed": cbed, "probe": probe, "dq": dq, "g": g, "vg": vg}
         return {
-            **{name: torch.from_numpy(values) for name, values in arrays.items()},
+            **{name: torch.from_numpy(values).float() for name, values in arrays.items()},
             **{name: values[places] for name, values in self._quantities.items()},
             "row": self._row[places],
         }
@@ -117,7 +117,7 @@ class Quartets(Dataset[Batch]):
     def _open(self, crystal: int) -> StoreReader:
         return StoreReader(self._patterns / f"{self.crystals[crystal]}.zarr")
 
-    def _probe(self, reader: StoreReader) -> NDArray[np.float32]:
+    def _probe(self, reader: StoreReader) -> NDArray[np.float16]:
         """The vacuum probes of a store; crystals of one recipe share them, so they are kept once."""
         key = reader.attributes["checksums"]["probe"]
         if key not in self._probes:

@@ -1,9 +1,4 @@
-"""Single patterns of a store, read as fast as the disk gives them.
-
-zarr-python spends about a millisecond on each chunk it reads, ten times what decoding takes; training reads millions.
-So patterns are found by the index of their shard (Zarr's sharding codec, version 1.0), read and decoded here. What is
-read once per store goes through zarr-python.
-"""
+"""Single patterns of a store, read as fast as the disk gives them. What is read once per store takes zarr-python."""
 
 import json
 import math
@@ -13,14 +8,11 @@ from typing import Any
 
 import numpy as np
 import zarr
-from numcodecs import blosc
 from numpy.typing import NDArray
 
-from fourdcrystal import stores
+from fourdcrystal import shards, stores
 from fourdcrystal.errors import InputError
 from fourdcrystal.layout import IMAGE
-
-MISSING = 2**64 - 1  # offset of a chunk that a shard doesn't have
 
 
 class StoreReader:
@@ -51,7 +43,7 @@ class StoreReader:
         qx = self.array(IMAGE[0])
         return float(qx[-1] - qx[0]) / (len(qx) - 1)
 
-    def cbed(self, index: tuple[int, int, int, int], out: NDArray[np.float32]) -> None:
+    def cbed(self, index: tuple[int, int, int, int], out: NDArray[np.float16]) -> None:
         """Read one pattern.
 
         Args:
@@ -61,20 +53,10 @@ class StoreReader:
         Raises:
             InputError: if the store is damaged there.
         """
-        within = self._shape[1:4]
-        place, count = int(np.ravel_multi_index(index[1:], within)), math.prod(within)
         file = self.path / "cbed" / "c" / f"{index[0]}/0/0/0/0/0"
+        within = self._shape[1:4]
         try:
-            with file.open("rb", buffering=0) as shard:
-                shard.seek(16 * (place - count) - 4, 2)  # (offset, length) of each chunk, and a CRC, are at the end
-                offset, length = np.frombuffer(shard.read(16), "<u8").tolist()
-                if offset == MISSING:
-                    raise ValueError("a chunk is missing")
-                shard.seek(offset)
-                encoded = shard.read(length)
-            if int.from_bytes(encoded[4:8], "little") != out.nbytes:  # Blosc's header
-                raise ValueError("a chunk has the wrong size")
-            blosc.decompress(encoded, out)
+            shards.read(file, shards.place(index[1:], within), math.prod(within), out)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"{file}: is damaged ({error}); scripts/verify.py finds all that is") from error
 

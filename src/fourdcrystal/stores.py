@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
-from zarr.codecs import BloscCodec
 
+from fourdcrystal import shards
 from fourdcrystal.checksums import seal
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced_folder
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 class Writer:
     """Takes the results of one orientation after the other, in any order; made by :func:`new_store`."""
 
-    def __init__(self, group: zarr.Group, axes: Axes) -> None:
-        self._group, self._axes, self._sizes = group, axes, axes.sizes()
-        self._cbed = self._create("cbed", self._shape("cbed"))
+    def __init__(self, folder: Path, axes: Axes) -> None:
+        self._folder, self._axes, self._sizes = folder, axes, axes.sizes()
+        self._group = zarr.open_group(folder, mode="w", zarr_format=3)
+        self._create("cbed", self._shape("cbed"))
         self._small: dict[str, NDArray[Any]] = {
             name: np.zeros(self._shape(name), np.float32) for name in ("vg", "qz", "intensity", "seam_fraction")
         }
@@ -75,9 +76,9 @@ class Writer:
         total = exact.sum((-2, -1), dtype=np.float64)
         if not np.isfinite(total).all():
             raise ValueError(f"cbed of orientation {orientation} has values that are not finite")
-        if exact.shape != self._cbed.shape[1:]:
-            raise ValueError(f"cbed has the shape {exact.shape}, not {self._cbed.shape[1:]}")
-        self._cbed[orientation] = rounded(exact, PATTERN_STEP)
+        if exact.shape != (shape := self._shape("cbed")[1:]):
+            raise ValueError(f"cbed has the shape {exact.shape}, not {shape}")
+        shards.write(self._folder / "cbed" / "c" / f"{orientation}/0/0/0/0/0", rounded(exact, PATTERN_STEP))
         self._small["vg"][orientation] = rounded(vg, POTENTIAL_STEP)
         self._small["qz"][orientation] = rounded(qz, HEIGHT_STEP)
         self._small["intensity"][orientation] = total / self._beam[:, :, None]
@@ -115,11 +116,13 @@ class Writer:
         """An empty array: images in chunks of one, everything of an orientation in one file (shard)."""
         _, kind, units, meaning = ARRAYS[name]
         dims = dimensions(name, self._axes.labels_by_thickness)
-        chunks, shards = shape, None
+        chunks, shard = shape, None
         if dims[-2:] == IMAGE:
             chunks = (*(1 for _ in shape[:-2]), *shape[-2:])
-            shards = (1, *shape[1:]) if name == "cbed" else shape
-        attributes = {"long_name": meaning} | ({"units": units} if units else {})
+            shard = (1, *shape[1:]) if name == "cbed" else shape
+        attributes: dict[str, Any] = {"long_name": meaning} | ({"units": units} if units else {})
+        if kind == "float16":
+            attributes["scale_factor"] = 1.0  # by the CF conventions: xarray then doesn't compute in half precision
         if name == "cbed":
             attributes["coordinates"] = DESCRIBED
         text = kind == "string"
@@ -128,17 +131,12 @@ class Writer:
             shape=shape,
             dtype=str if text else kind,
             chunks=tuple(max(n, 1) for n in chunks),
-            shards=shards,
-            compressors="auto" if text else [compressor(np.dtype(kind).itemsize)],
+            shards=shard,
+            compressors="auto" if text else [shards.compressor(np.dtype(kind).itemsize)],
             dimension_names=dims,
             attributes=attributes,
             config={"write_empty_chunks": True},  # a missing file is always damage
         )
-
-
-def compressor(itemsize: int) -> BloscCodec:
-    """The codec of all numbers; chosen by benchmarks/storage.py."""
-    return BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=itemsize)
 
 
 @contextmanager
@@ -158,11 +156,10 @@ def new_store(
         A writer that wants ``put_probe`` once and ``put`` for every orientation.
     """
     with replaced_folder(path) as folder:
-        group = zarr.open_group(folder, mode="w", zarr_format=3)
-        writer = Writer(group, axes)
+        writer = Writer(folder, axes)
         yield writer
         writer.finish()
-        group.attrs.update(_attributes(crystal, recipe, patterns_version))
+        zarr.open_group(folder, mode="r+").attrs.update(_attributes(crystal, recipe, patterns_version))
         seal(folder)
 
 
