@@ -1,6 +1,6 @@
 """Reflections of an oriented crystal: where they are, how strong, and how far from the Ewald sphere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ def excitation_errors(g: np.ndarray, wavelength: float) -> np.ndarray:
     return -(2 * g[..., 2] + wavelength * (g**2).sum(-1)) / 2  # > 0 inside the Ewald sphere
 
 
-def structure_factors(structure: Structure, hkl: np.ndarray, b: np.ndarray | float = 0.0) -> np.ndarray:
+def structure_factors(structure: Structure, hkl: np.ndarray, b: Mapping[str, float] | None = None) -> np.ndarray:
     """Fourier coefficients of the crystal's potential [V], (N,), complex128.
 
     V_g = 47.878 V Å² / Ω · Σ_j f_j(|g|) exp(-B_j |g|²/4) exp(-2πi g·r_j); De Graef (2003), eq. 2.41, f of Lobato.
@@ -46,17 +46,15 @@ def structure_factors(structure: Structure, hkl: np.ndarray, b: np.ndarray | flo
     Args:
         structure: Crystal with whole occupancies.
         hkl: Indices, (N, 3).
-        b: B of every site [Å²], (sites,) or one number.
+        b: B of every element [Å²]; none: atoms at rest.
     """
     g2 = ((hkl @ np.linalg.inv(structure.lattice.matrix).T) ** 2).sum(-1)
-    b = np.broadcast_to(b, len(structure))
     symbols = np.array([site.specie.symbol for site in structure])
     total = np.zeros(len(hkl), dtype=complex)
     for symbol in sorted(set(symbols)):
-        f = scattering.factor(symbol, g2)
+        f = scattering.factor(symbol, g2) * np.exp(-(b[symbol] if b else 0.0) * g2 / 4)
         for j in np.flatnonzero(symbols == symbol):
-            phase = -2j * np.pi * (hkl @ structure.frac_coords[j])
-            total += f * np.exp(phase - b[j] * g2 / 4)
+            total += f * np.exp(-2j * np.pi * (hkl @ structure.frac_coords[j]))
     return scattering.VOLTS / structure.volume * total
 
 
@@ -66,7 +64,7 @@ def reflections(
     q_max: float,
     energies: Sequence[float],
     s_max: float,
-    b: np.ndarray | float = 0.0,
+    b: Mapping[str, float] | None = None,
 ) -> Reflections:
     """All reflections on the detector that lie near the Ewald sphere of any of the energies.
 
@@ -76,7 +74,7 @@ def reflections(
         q_max: Largest distance from the pattern's centre [1/Å].
         energies: Beam energies [eV].
         s_max: Largest excitation error [1/Å].
-        b: B of every site [Å²], (sites,) or one number.
+        b: B of every element [Å²]; none: atoms at rest.
     """
     waves = [wavelength(energy) for energy in energies]
     # g_z between the spheres of all energies, s_max beyond each; the |g|² of s adds g_z², which is far smaller

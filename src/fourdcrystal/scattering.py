@@ -66,12 +66,12 @@ def interaction(energy: float) -> float:
     return (1 + energy / 510998.95) * wavelength(energy) / VOLTS
 
 
-def b_factors(structure: Structure, thermal: Thermal) -> np.ndarray:
-    """Isotropic B = 8π²⟨u²⟩ of every site [Å²], (sites,): given, from the table of elements, or zero."""
+def b_factors(structure: Structure, thermal: Thermal) -> dict[str, float]:
+    """Isotropic B = 8π²⟨u²⟩ of every element [Å²]: given, from the table of elements, or zero."""
+    symbols = sorted({site.specie.symbol for site in structure})
     if thermal.model == "none":
-        return np.zeros(len(structure))
+        return dict.fromkeys(symbols, 0.0)
     if thermal.B is not None:
-        return np.full(len(structure), thermal.B)
-    symbols = [site.specie.symbol for site in structure]
-    limit = LARGEST_B_IN_COMPOUNDS if len(set(symbols)) > 1 else math.inf
-    return np.array([min(ELEMENTAL_B.get(s, USUAL_B), limit) for s in symbols])
+        return dict.fromkeys(symbols, thermal.B)
+    limit = LARGEST_B_IN_COMPOUNDS if len(symbols) > 1 else math.inf
+    return {s: min(ELEMENTAL_B.get(s, USUAL_B), limit) for s in symbols}

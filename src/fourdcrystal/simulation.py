@@ -1,0 +1,195 @@
+"""Diffraction patterns by multislice: one potential for all energies, semi-angles and thicknesses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, NoReturn
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from fourdcrystal import potential, probe, scattering
+from fourdcrystal.camera import Camera
+from fourdcrystal.errors import InputError
+from fourdcrystal.propagation import DeviceWave, Grid, Transmission, Wave, fast_length, stack
+from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, box_edge, wave_sampling
+from fourdcrystal.supercell import Supercell
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Patterns of one supercell.
+
+    Attributes:
+        cbed: Intensities over the vacuum probe's maximum, (energy, semiangle, thickness, qx, qy), float32.
+        seam_fraction: Fraction of the intensity near the box's lateral seam, (energy, semiangle, thickness), float32.
+    """
+
+    cbed: np.ndarray
+    seam_fraction: np.ndarray
+
+
+class Instrument:
+    """Probes, grid and camera, prepared once and used for every supercell.
+
+    Attributes:
+        grid: The wave's grid.
+        camera: The detector.
+        probe: Vacuum probes, each with maximum 1, (energy, semiangle, qx, qy), float32.
+        edge: Lateral edge of the supercells [Å].
+        thickness: Thickness of the supercells [Å].
+    """
+
+    def __init__(
+        self, microscope: Microscope, specimen: Specimen, detector: DetectorSettings, xp: ModuleType = np
+    ) -> None:
+        """Prepare an instrument.
+
+        Args:
+            microscope: Energies, semi-angles, aberrations, aperture.
+            specimen: Thicknesses, box, slices.
+            detector: The camera.
+            xp: NumPy, or CuPy to compute on a GPU.
+
+        Raises:
+            InputError: if the box can't hold a probe, or the aperture or the aberrations can't be used.
+        """
+        self.microscope, self.specimen, self.xp = microscope, specimen, xp
+        self.edge, self.thickness = box_edge(specimen, detector), specimen.thickness[-1]
+        self.grid = Grid(fast_length(self.edge / wave_sampling(specimen, detector)), self.edge)
+        binning = round(self.edge * detector.dq)
+        self.camera = Camera(self.grid, (detector.shape[0], detector.shape[1]), binning)
+        energies, angles = microscope.energy, microscope.semiangle_cutoff
+        spectra = [[probe.spectrum(self.grid, e, a, microscope)[:, self.grid.band] for a in angles] for e in energies]
+        self._spectra = np.array(spectra)  # (energy, semiangle, n, columns)
+        vacuum = self.camera.record(self._spectra)
+        brightest = vacuum.max((-2, -1), keepdims=True)
+        self.probe = vacuum / brightest
+        self._spectra /= np.sqrt(brightest)
+        self._scratch = stack(self.grid, xp)
+        self._transmissions = [Transmission(self.grid, scattering.interaction(e), self._scratch, xp) for e in energies]
+        kernels = [self.grid.propagator(e, specimen.slice_thickness) / self.grid.n**2 for e in energies]
+        self._kernels = [xp.asarray(k) for k in kernels]
+        self._waves = self._bundles()
+        self._planes = [round(t / specimen.slice_thickness) for t in specimen.thickness]
+        self._check_vacuum()
+
+    def _bundles(self) -> list[tuple[int, Any, slice]]:
+        """Waves that are propagated in one go: (energy's index, waves, their semi-angles).
+
+        On a CPU each wave by itself, so that it stays in the cache; elsewhere all semi-angles of an energy at once.
+        """
+        energies, angles = self._spectra.shape[:2]
+        if self.xp is np:
+            first = Wave(self.grid)
+            made: list[tuple[int, Any, slice]] = []
+            for e in range(energies):
+                made += [(e, Wave(self.grid, scratch=first), slice(a, a + 1)) for a in range(angles)]
+            return made
+        return [(e, DeviceWave(self.grid, self.xp, shape=(angles,)), slice(None)) for e in range(energies)]
+
+    def simulate(self, cell: Supercell, b: Mapping[str, float], rng: np.random.Generator | None = None) -> Simulated:
+        """Patterns of a supercell at every energy, semi-angle and thickness.
+
+        Args:
+            cell: Atoms in a box of the instrument's edge and thickness.
+            b: B of every element [Å²], which damps scattering factors; or displaces atoms where the specimen's thermal
+                model is frozen_phonon.
+            rng: Source of the displacements, needed by frozen_phonon only.
+
+        Raises:
+            InputError: if more of the intensity than ``specimen.seam_limit`` reaches the lateral seam.
+            ValueError: if the cell's box isn't the instrument's.
+        """
+        if not np.allclose(cell.box, [self.edge, self.edge, self.thickness]):
+            raise ValueError(f"a supercell of {cell.box} Å doesn't fit an instrument for {self.edge} Å")
+        thermal = self.specimen.thermal
+        if thermal.model != "frozen_phonon":
+            result = self._propagate(cell, b)
+        else:
+            if rng is None:
+                raise ValueError("frozen phonons need a source of random displacements")
+            at_rest = dict.fromkeys(b, 0.0)
+            runs = [self._propagate(displaced(cell, b, rng), at_rest) for _ in range(thermal.configurations)]
+            result = Simulated(
+                np.mean([r.cbed for r in runs], axis=0), np.mean([r.seam_fraction for r in runs], axis=0)
+            )
+        self._check_seam(result.seam_fraction)
+        return result
+
+    def _propagate(self, cell: Supercell, b: Mapping[str, float]) -> Simulated:
+        xp, specimen = self.xp, self.specimen
+        shape = (*self._spectra.shape[:2], len(self._planes))
+        cbed = xp.empty((*shape, *self.camera.shape), dtype=xp.float32)
+        seam = xp.empty(shape, dtype=xp.float32)
+        for energy, wave, angles in self._waves:
+            wave.spectrum[...] = xp.asarray(self._spectra[energy, angles]).reshape(wave.spectrum.shape)
+            wave.backward()
+        make = potential.slices if specimen.projection == "infinite" else potential.finite_slices
+        potentials = make(cell, self.grid, specimen.slice_thickness, b, xp=xp)
+        for number, projected in enumerate(potentials, start=1):
+            plane = self._planes.index(number) if number in self._planes else None
+            transmission = None
+            at = -1
+            for energy, wave, angles in self._waves:
+                if energy != at:
+                    transmission, at = self._transmissions[energy](projected), energy
+                wave.real *= transmission
+                wave.forward()
+                wave.spectrum *= self._kernels[energy]
+                if plane is not None:
+                    cbed[energy, angles, plane] = self.camera.record(wave.spectrum, xp)
+                wave.backward()
+                if plane is not None:
+                    seam[energy, angles, plane] = self._near_seam(wave.real)
+        if xp is not np:
+            cbed, seam = xp.asnumpy(cbed), xp.asnumpy(seam)
+        return Simulated(cbed, seam)
+
+    def _near_seam(self, waves: Any) -> Any:
+        """Fraction of the intensity within ``seam_margin`` of the box's lateral faces, (...)."""
+        intensity = waves.real**2 + waves.imag**2
+        margin = min(round(self.specimen.seam_margin / self.grid.sampling), self.grid.n // 2)
+        inside = intensity[..., margin : self.grid.n - margin, margin : self.grid.n - margin].sum((-2, -1))
+        return 1 - inside / intensity.sum((-2, -1))
+
+    def _check_vacuum(self) -> None:
+        for energy, wave, angles in self._waves:
+            wave.spectrum[...] = self.xp.asarray(self._spectra[energy, angles]).reshape(wave.spectrum.shape)
+            wave.backward()
+            fraction = float(self._near_seam(wave.real).max())
+            if fraction > self.specimen.seam_limit:
+                angle = self.microscope.semiangle_cutoff[angles][0]
+                self._too_small(fraction, energy, self.microscope.semiangle_cutoff[angles][0], "0 (vacuum)")
+
+    def _check_seam(self, fractions: np.ndarray) -> None:
+        e, a, t = np.unravel_index(int(fractions.argmax()), fractions.shape)
+        if fractions[e, a, t] > self.specimen.seam_limit:
+            self._too_small(
+                float(fractions[e, a, t]), e, self.microscope.semiangle_cutoff[a], f"{self.specimen.thickness[t]:g} Å"
+            )
+
+    def _too_small(self, fraction: float, energy: int, semiangle: float, thickness: str) -> NoReturn:
+        limit = self.specimen.seam_limit
+        raise InputError(
+            f"specimen.box: at {self.microscope.energy[energy] / 1e3:g} keV, {semiangle:g} mrad and a thickness of "
+            f"{thickness}, {100 * fraction:.1f} % of the intensity is within {self.specimen.seam_margin:g} Å of the "
+            f"lateral faces of the box of {self.edge:g} Å; allowed are {100 * limit:g} % (specimen.seam_limit), so a "
+            "larger box, a larger semi-angle or less thickness"
+        )
+
+
+def displaced(cell: Supercell, b: Mapping[str, float], rng: np.random.Generator) -> Supercell:
+    """A copy with every atom moved at random: one snapshot of independent thermal vibrations.
+
+    Each coordinate is normally distributed with ⟨u²⟩ = B / 8π².
+
+    Args:
+        cell: Atoms at rest.
+        b: B of every element [Å²].
+        rng: Source of the displacements.
+    """
+    spread = np.sqrt(np.array([b.get(symbol, 0.0) for symbol in chemical_symbols]) / (8 * np.pi**2))
+    moved = cell.positions + spread[cell.numbers][:, None] * rng.normal(size=cell.positions.shape)
+    moved[:, :2] %= cell.box[:2]
+    return Supercell(moved, cell.numbers, cell.box, cell.seam_contacts)

@@ -1,0 +1,60 @@
+"""Patterns: crystals turned under the beam, and the diffraction patterns they give with a convergent beam."""
+
+from fourdcrystal import PATTERNS_VERSION
+
+# what the numbers in a store depend on
+SIMULATED = recipe.part(
+    settings,
+    "seed",
+    "orientations",
+    "microscope",
+    "specimen",
+    "detector",
+    "labels",
+)
+
+
+rule supercells:
+    """Every crystal in all its orientations: unrotated, on zone axes, slightly off them, and at random.
+
+    The infinite crystal is rotated, then a box is cut from it. Each box is checked: density, composition, distances and
+    the surroundings of atoms are the crystal's. The box can't fit a rotated crystal, so its lateral seam is a defect
+    that the probe must not see.
+    """
+    input:
+        f"{RESULTS}/crystals/{{crystal}}.json",
+    output:
+        temp(f"{RESULTS}/supercells/{{crystal}}.npz"),
+    log:
+        f"{RESULTS}/logs/supercells/{{crystal}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/supercells/{{crystal}}.tsv"
+    params:
+        settings=SIMULATED,
+        version=PATTERNS_VERSION,
+    shell:
+        "python {SCRIPTS}/supercells.py --settings {params.settings:q} {input} -o {output} > {log} 2>&1"
+
+
+rule simulate:
+    """Multislice: the probe at every energy and semi-angle through every supercell, recorded at every thickness.
+
+    All waves of an orientation share one potential. Beside each pattern go its labels, drawn from the crystal's
+    structure factors where the Ewald sphere comes near a reflection.
+    """
+    input:
+        crystal=f"{RESULTS}/crystals/{{crystal}}.json",
+        supercells=rules.supercells.output,
+    output:
+        f"{RESULTS}/patterns/{{crystal}}.zarr/zarr.json",
+    log:
+        f"{RESULTS}/logs/simulate/{{crystal}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate/{{crystal}}.tsv"
+    params:
+        settings=SIMULATED,
+        version=PATTERNS_VERSION,
+        store=lambda wildcards, output: os.path.dirname(output[0]),
+    shell:
+        "python {SCRIPTS}/simulate.py --settings {params.settings:q} {input.crystal} {input.supercells}"
+        " -o {params.store} > {log} 2>&1"
