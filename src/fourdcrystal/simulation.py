@@ -159,7 +159,6 @@ class Instrument:
             wave.backward()
             fraction = float(self._near_seam(wave.real).max())
             if fraction > self.specimen.seam_limit:
-                angle = self.microscope.semiangle_cutoff[angles][0]
                 self._too_small(fraction, energy, self.microscope.semiangle_cutoff[angles][0], "0 (vacuum)")
 
     def _check_seam(self, fractions: np.ndarray) -> None:
