@@ -85,9 +85,9 @@ def bragg_vector_map(path: Path, scan: Scan, found: "Detected") -> None:
         plots.colour_bar(figure, shown, panel, "(intensity / V)$^{1/3}$")
         a, b = found.maps.reference * scan.dq
         for vector, name in ((a, "a*"), (b, "b*")):
-            panel.annotate(
-                name, (vector[1], vector[0]), xytext=(0, 0), color="w", arrowprops={"arrowstyle": "<-", "color": "w"}
-            )
+            arrow = {"arrowstyle": "->", "color": "w", "shrinkA": 0, "shrinkB": 2}
+            panel.annotate("", (vector[1], vector[0]), xytext=(0, 0), arrowprops=arrow)
+            panel.annotate(name, (1.25 * vector[1], 1.25 * vector[0]), color="w", ha="center", va="center")
 
 
 def strain_maps(

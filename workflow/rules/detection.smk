@@ -20,6 +20,22 @@ def scan_model(wildcards):
     return f"{RESULTS}/models/{chosen}/model.safetensors"
 
 
+def scanned_crystal(wildcards):
+    """The crystal of a simulated scan, which no network may have been trained on."""
+    name = settings.scans[wildcards.scan].simulate.crystal
+    row = rows(wildcards).get(name)
+    if row is None:
+        raise WorkflowError(
+            f"scans.{wildcards.scan}.simulate.crystal: '{name}' is not in {sheet_path(wildcards)}"
+        )
+    if row.split == "train":
+        raise WorkflowError(
+            f"scans.{wildcards.scan}.simulate.crystal: '{name}' is a training crystal; allowed are those of the splits"
+            " validation, test and test_prototype"
+        )
+    return f"{RESULTS}/crystals/{name}.json"
+
+
 def scan_options(wildcards, input):
     """What the scan's file doesn't say, as options of the command."""
     scan = settings.scans[wildcards.scan]
@@ -42,7 +58,7 @@ rule make_scan:
     Each position has a unit cell and a tilt of its own, so strain and bending are in the atoms, not painted on patterns.
     """
     input:
-        crystal=lambda wildcards: f"{RESULTS}/crystals/{settings.scans[wildcards.scan].simulate.crystal}.json",
+        crystal=scanned_crystal,
     output:
         f"{RESULTS}/scans/{{scan}}.npz",
     log:
@@ -56,6 +72,7 @@ rule make_scan:
         settings=lambda wildcards: recipe.part(
             settings,
             f"scans.{wildcards.scan}",
+            "microscope",
             "specimen",
             "detector",
             "labels",
