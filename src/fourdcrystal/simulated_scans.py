@@ -1,8 +1,8 @@
 """4D-STEM scans made by multislice: a crystal that is strained and bent over the scan, with its exact truth.
 
-Each position has a crystal of its own, r' = T A R r: turned by R so that a zone axis lies along the beam, deformed in the
-plane by A = (1 + e) Rot(θ), and tilted by T so that the zone axis points along (t_x, t_y, 1). Its reflections are then at
-T A⁻ᵀ R g exactly, and those of the zeroth Laue zone at F g_xy with F the upper left 2 x 2 of T A⁻ᵀ.
+Each position has a crystal of its own, r' = T A R r: turned by R so that a zone axis lies along the beam, deformed in
+the plane by A = (1 + e) Rot(θ), and tilted by T so that the zone axis points along (t_x, t_y, 1). Its reflections are
+then at T A⁻ᵀ R g exactly, and those of the zeroth Laue zone at F g_xy with F the upper left 2 x 2 of T A⁻ᵀ.
 """
 
 import math
@@ -96,7 +96,8 @@ def make(path: Path, crystal: Crystal, name: str, settings: Settings, jobs: int 
     """Simulate a scan and write it with its probe and truth.
 
     Keys: scan (rx, ry, qx, qy) counts, probe (qx, qy) counts, dq [1/Å], energy [eV], centres (rx, ry, R, 2) [px],
-    weight (rx, ry, R) |V_g| w [V], g (rx, ry, R, 3) [1/Å], hkl (R, 3), distortion F (rx, ry, 2, 2), tilt (rx, ry, 2) [rad].
+    weight (rx, ry, R) |V_g| w [V], g (rx, ry, R, 3) [1/Å], hkl (R, 3), distortion F (rx, ry, 2, 2), and tilt
+    (rx, ry, 2) [rad].
 
     Args:
         path: File to write (.npz).
