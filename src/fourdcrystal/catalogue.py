@@ -4,7 +4,6 @@ Rows are in the order of crystals' ids and then of the stores' axes, so the same
 also holds the checksum of every store it describes: what trains on it can tell whether they are still the same.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -119,20 +118,25 @@ def build(patterns: Path, sheet: Iterable[Row]) -> pa.Table:
     paths = [patterns / f"{row.id}.zarr" for row in listed]
     tables = [_table(rows(path, row)) for path, row in zip(paths, listed, strict=True)]
     identities = {row.id: checksums.identity(path) for row, path in zip(listed, paths, strict=True)}
-    about = {"format": FORMAT, "format_version": FORMAT_VERSION, "stores": identities}
+    about = {"format": FORMAT, "format_version": FORMAT_VERSION, checksums.SELF: checksums.BLANK, "stores": identities}
     whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     return whole.replace_schema_metadata({"fourdcrystal": json.dumps(about)})
 
 
 def write(path: str | Path, table: pa.Table) -> None:
     """Write a catalogue as Parquet, whole or not at all; the same bytes for the same table."""
+    about = table.schema.metadata
     with replaced(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
+        # the schema has no metadata of its own: the checksum must be in the file once, as plain text
+        with pq.ParquetWriter(temporary, table.schema.remove_metadata(), compression="zstd") as writer:
+            writer.write_table(table.replace_schema_metadata(None), row_group_size=ROW_GROUP)
+            writer.add_key_value_metadata(about)
+        checksums.state(temporary)
 
 
 def _about(path: str | Path) -> dict[str, Any]:
     try:
-        found = pq.read_schema(path).metadata or {}
+        found = pq.read_metadata(path).metadata or {}
     except FileNotFoundError:
         raise InputError(f"{path}: no such catalogue; `snakemake catalogue` makes it") from None
     except (OSError, pa.ArrowInvalid) as error:
@@ -183,14 +187,12 @@ def identities(path: str | Path) -> dict[str, str]:
 
 
 def identity(path: str | Path) -> str:
-    """One checksum of the whole data set: of the catalogue, which holds those of the stores.
+    """One checksum of the whole data set: the catalogue's, which holds those of the stores.
 
     Raises:
         InputError: as :func:`read`.
     """
-    _about(path)
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return str(_about(path)[checksums.SELF])
 
 
 def check_fresh(path: str | Path, patterns: str | Path, crystals: Iterable[str] | None = None) -> None:
