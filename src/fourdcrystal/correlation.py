@@ -18,9 +18,9 @@ UPSAMPLING = 16
 
 
 def radius(probe: np.ndarray) -> float:
-    """Radius of a vacuum probe's disk [px]: of the circle with the area where it exceeds half its plateau."""
+    """Radius of a vacuum probe's disk [px]: of the circle with its area, where its edge counts by halves."""
     plateau = np.median(probe[probe > probe.max() / 2])
-    return float(np.sqrt((probe > plateau / 2).sum() / np.pi))
+    return float(np.sqrt(np.clip((probe / plateau - 0.1) / 0.8, 0, 1).sum() / np.pi))
 
 
 def centre(probe: np.ndarray) -> tuple[float, float]:

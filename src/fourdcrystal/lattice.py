@@ -199,7 +199,10 @@ def fit(
     # sandwich estimate: honest where the stated weights aren't the true inverse variances
     inverse = np.linalg.inv(np.where(good[:, None, None], np.einsum("pkm,pk,pkn->pmn", design, w, design), eye))
     spread = np.einsum("pkm,pk,pkn->pmn", design, w**2 * (off**2).mean(-1), design)
-    covariance = inverse @ spread @ inverse * (agreeing / freedom)[:, None, None]
+    # ... and where the biweight ψ = w r flattens: its slope in the plane is (1 - u²)(1 - 3u²), less than w = (1 - u²)²
+    slope = np.sqrt(robust) * (3 * np.sqrt(robust) - 2)
+    flattened = np.clip(w.sum(1) / np.clip((weight * slope).sum(1), 1e-12, None), 1, 2) ** 2
+    covariance = inverse @ spread @ inverse * (flattened * agreeing / freedom)[:, None, None]
     residual = np.sqrt((robust * (off**2).mean(-1)).sum(1) / np.clip(robust.sum(1), 1e-12, None))
     beta = np.where(good[:, None, None], beta, np.nan)
     return Lattices(

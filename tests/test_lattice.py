@@ -1,0 +1,71 @@
+"""The lattice of a scan is found by itself; fits are robust and state their uncertainty."""
+
+import numpy as np
+import pytest
+from disk_patterns import peaks_on_lattices
+
+from fourdcrystal import lattice
+from fourdcrystal.errors import InputError
+from fourdcrystal.peaks import Peaks
+
+CENTRE = np.array([63.4, 64.8])
+BASES = {
+    "oblique": [[13.1, 2.0], [-4.2, 15.3]],
+    "square": [[14.0, 0.0], [0.0, 14.0]],
+    "hexagonal": [[12.0, 0.0], [6.0, 6 * np.sqrt(3)]],
+    "centred": [[8.5, 12.0], [-8.5, 12.0]],
+    "1:3": [[7.0, 1.0], [-3.0, 21.0]],
+}
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_basis_is_found_without_any_hint(name):
+    basis, rng = np.array(BASES[name]), np.random.default_rng(2)
+    distortion = np.eye(2) + rng.normal(0, 0.005, (20, 2, 2))
+    peaks = peaks_on_lattices(distortion, basis, CENTRE, 0.1, rng)
+    peaks = peaks.where(rng.random(len(peaks)) < 0.7)  # a third is missing
+    found = lattice.find(peaks, (128, 128))
+    change = found @ np.linalg.inv(basis)
+    np.testing.assert_allclose(change, np.rint(change), atol=0.03)
+    assert abs(np.linalg.det(np.rint(change))) == pytest.approx(1)  # the primitive cell, neither more nor less
+
+
+def test_fit_recovers_centre_and_vectors_of_every_pattern():
+    basis, rng = np.array(BASES["oblique"]), np.random.default_rng(3)
+    distortion = np.eye(2) + rng.normal(0, 0.01, (40, 2, 2))
+    peaks = peaks_on_lattices(distortion, basis, CENTRE, 0.05, rng)
+    fitted = lattice.fit(peaks, 40, basis, CENTRE + 0.8)
+    assert fitted.fitted.all()
+    off = fitted.vectors - basis @ distortion.swapaxes(1, 2)
+    assert np.abs(off).max() < 0.05
+    assert np.abs(fitted.centre - CENTRE).max() < 0.05
+    sigma = np.sqrt(np.diagonal(fitted.covariance, axis1=1, axis2=2))[:, 1:, None]
+    assert 0.8 < (off / sigma).std() < 1.25  # the stated uncertainty is the real one
+
+
+def test_false_peaks_do_not_pull_the_fit():
+    basis, rng = np.array(BASES["oblique"]), np.random.default_rng(4)
+    peaks = peaks_on_lattices(np.eye(2)[None], basis, CENTRE, 0.05, rng)
+    false = rng.uniform(5, 122, (8, 2))
+    at = np.concatenate([peaks.positions, false])
+    both = Peaks.of(np.zeros(len(at), int), at, np.ones(len(at)))
+    fitted = lattice.fit(both, 1, basis, CENTRE)
+    assert np.abs(fitted.vectors[0] - basis).max() < 0.03
+
+
+def test_patterns_with_too_few_peaks_are_nan_and_the_others_are_not():
+    basis, rng = np.array(BASES["square"]), np.random.default_rng(5)
+    peaks = peaks_on_lattices(np.stack([np.eye(2)] * 3), basis, CENTRE, 0.05, rng)
+    peaks = peaks.where((peaks.pattern != 1) | (np.arange(len(peaks)) % 40 == 0))
+    fitted = lattice.fit(peaks, 4, basis, CENTRE)
+    assert fitted.fitted.tolist() == [True, False, True, False]
+    assert np.isnan(fitted.vectors[1]).all() and fitted.agreeing[3] == 0
+
+
+def test_a_row_of_peaks_is_no_lattice():
+    at = np.stack([np.full(7, 60.0), 20.0 * np.arange(7)], axis=1)
+    row = Peaks.of(np.zeros(7, int), at, np.ones(7))
+    with pytest.raises(InputError, match="one line"):
+        lattice.find(row, (128, 128))
+    with pytest.raises(InputError, match="three peaks"):
+        lattice.find(Peaks.none(), (128, 128))

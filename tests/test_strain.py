@@ -1,0 +1,55 @@
+"""Strain from reciprocal lattices: signs, rotation, uncertainty."""
+
+import numpy as np
+import pytest
+from disk_patterns import peaks_on_lattices
+
+from fourdcrystal import lattice, strain
+
+BASIS, CENTRE = np.array([[14.0, 1.0], [-2.0, 15.0]]), np.array([64.0, 64.0])
+
+
+def rotation(angle):
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def test_a_stretched_crystal_has_a_smaller_reciprocal_lattice():
+    # real space 2 % longer along x: reciprocal vectors 1/1.02
+    assert strain.of_distortion(np.diag([1 / 1.02, 1.0])) == pytest.approx([0.02, 0, 0, 0])
+
+
+def test_strain_and_rotation_come_apart_exactly():
+    stretch = np.array([[1.03, 0.01], [0.01, 0.98]])
+    deformation = stretch @ rotation(0.2)
+    found = strain.of_distortion(np.linalg.inv(deformation).T)
+    assert found == pytest.approx([0.03, -0.02, 0.01, 0.2])
+
+
+def test_fitted_lattices_give_the_strain_that_was_put_in_with_honest_uncertainty():
+    rng = np.random.default_rng(0)
+    deformation = np.eye(2) + rng.normal(0, 0.01, (200, 2, 2))
+    distortion = np.linalg.inv(deformation).swapaxes(1, 2)
+    peaks = peaks_on_lattices(distortion, BASIS, CENTRE, 0.1, rng)
+    fitted = lattice.fit(peaks, 200, BASIS, CENTRE)
+    found = strain.of_lattices(fitted, BASIS)
+    pull = (found.values - strain.of_distortion(distortion)) / found.sigma
+    assert 0.85 < pull.std() < 1.2
+    assert np.abs(pull.mean(0)).max() < 0.3
+
+
+def test_components_turn_with_the_frame():
+    one = strain.Strain(np.array([[0.02, 0.0, 0.0, 0.01]]), np.full((1, 4), 1e-3))
+    turned = strain.in_frame(one, np.pi / 2)
+    assert turned.values[0] == pytest.approx([0.0, 0.02, 0.0, 0.01])
+    diagonal = strain.in_frame(one, np.pi / 4)
+    assert diagonal.values[0] == pytest.approx([0.01, 0.01, -0.01, 0.01])
+
+
+def test_the_region_is_the_reference():
+    rng = np.random.default_rng(1)
+    distortion = np.stack([np.eye(2)] * 5 + [np.eye(2) / 1.03] * 6)
+    fitted = lattice.fit(peaks_on_lattices(distortion, BASIS, CENTRE, 0.02, rng), 11, BASIS, CENTRE)
+    region = np.arange(11) < 5
+    found = strain.of_lattices(fitted, strain.reference(fitted, region))
+    assert found.values[6:, :2].mean() == pytest.approx(0.03, abs=2e-3)
+    assert abs(found.values[:5, :2].mean()) < 2e-3

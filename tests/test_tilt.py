@@ -1,0 +1,38 @@
+"""The sign and size of the tilt from q_z."""
+
+import numpy as np
+import pytest
+
+from fourdcrystal import tilt
+from fourdcrystal.simulated_scans import leaning
+
+
+def zone(tilts):
+    """Reflections of the zeroth Laue zone of a crystal whose zone axis is brought along (t_x, t_y, 1)."""
+    h, k = np.meshgrid(np.arange(-4, 5), np.arange(-4, 5))
+    flat = np.stack([0.2 * h.ravel(), 0.25 * k.ravel(), 0 * h.ravel()], axis=1)
+    return flat @ leaning(tilts).T
+
+
+def test_the_plane_of_a_tilted_zone_is_its_tilt():
+    g = zone(np.array([0.012, -0.005]))
+    found, residual = tilt.plane(g[:, :2], g[:, 2], np.ones(len(g)))
+    assert found == pytest.approx([0.012, -0.005], abs=1e-9)
+    assert residual < 1e-9
+
+
+def test_higher_laue_zones_and_false_peaks_are_outvoted():
+    rng = np.random.default_rng(0)
+    g = zone(np.array([0.006, 0.004]))
+    qz = g[:, 2] + rng.normal(0, 5e-4, len(g))
+    qz[:12] += 0.15  # a higher Laue zone
+    found, sigma, agreeing = tilt.robust_plane(g[:, :2], qz, np.ones(len(g)))
+    assert np.abs(found - [0.006, 0.004]).max() < 5 * sigma.max()
+    assert sigma.max() < 5e-4
+    assert agreeing < 0.95
+
+
+def test_too_few_peaks_or_a_row_have_no_tilt():
+    row = np.stack([np.arange(5.0), np.zeros(5)], axis=1)
+    assert np.isnan(tilt.robust_plane(row, np.zeros(5), np.ones(5))[0]).all()
+    assert np.isnan(tilt.robust_plane(row[:2], np.zeros(2), np.ones(2))[0]).all()
