@@ -27,7 +27,7 @@ $(VENV)/.test: $(VENV)/.demo
 demo: $(VENV)/.demo ## the whole factory at small scale: results/report.html, a model, Bragg vectors, strain maps
 	$(BIN)/snakemake --cores $(CORES) $(LOGGER)
 	@$(BIN)/snakemake --cores 1 --quiet all --report results/report.html
-	@$(BIN)/python scripts/overview.py --print results/overview.json
+	@$(BIN)/python scripts/overview.py results
 
 test: $(VENV)/.test ## the whole test suite
 	$(BIN)/python -m pytest $(PYTEST)
