@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from fourdcrystal import catalogue, correlation, labels, metrics, quartets, seeds
+from fourdcrystal.errors import InputError
 from fourdcrystal.inference import Detector, Method
 from fourdcrystal.metrics import Truth
 from fourdcrystal.peaks import Peaks
@@ -25,7 +26,7 @@ CLASSICAL: dict[str, dict[str, object]] = {
     "multicorr, root": {"subpixel": "multicorr", "square_root": True},
 }
 THRESHOLDS = np.geomspace(0.005, 0.5, 25)
-SPLITS = ("test", "test_prototype")
+SPLITS = ("test", "test_prototype")  # whichever of them the catalogue has
 BATCH = 64
 
 
@@ -197,7 +198,7 @@ def evaluate(
     noisy = known.counts(middle, seeds.generator(seed, "evaluation", "validation"))
     threshold = best_threshold(found_by(tools[NETWORK], known, noisy), known, settings, in_volts=True)
     rows = []
-    for split in SPLITS:
+    for split in held_out(path):
         given = sample(path, patterns, split, settings.patterns)
         for dose in settings.dose:
             counts = given.counts(dose, seeds.generator(seed, "evaluation", split, f"{dose:g}"))
@@ -209,6 +210,21 @@ def evaluate(
                 about = {"split": split, "dose": dose, "method": name, "threshold": used}
                 rows += [about | row for row in by_thickness(columns, given)]
     return pd.DataFrame(rows), {"threshold": threshold}
+
+
+def held_out(path: Path) -> list[str]:
+    """The splits of a catalogue that networks are scored on.
+
+    Raises:
+        InputError: if it has none of them.
+    """
+    there = set(catalogue.read(path, columns=["split"])["split"].unique())
+    found = [split for split in SPLITS if split in there]
+    if not found:
+        raise InputError(
+            f"{path}: has no held-out crystals to evaluate on; crystals.split.test or test_prototypes must be above 0"
+        )
+    return found
 
 
 def by_thickness(columns: dict[str, np.ndarray], given: Sample) -> Iterator[dict[str, float]]:

@@ -34,8 +34,7 @@ def make(catalogue: Path, patterns: Path, model: Path, output: Path, settings: S
     scores, chosen = evaluation.evaluate(catalogue, patterns, detector, settings.evaluation, settings.seed)
     with files.replaced(output / "scores.csv") as path:
         scores.to_csv(path, index=False, float_format="%.6g")
-    for name in SPLIT_NAMES:
-        over_thickness(output / f"scores_{name}.png", scores[scores["split"] == name], SPLIT_NAMES[name])
+    over_thickness(output / "scores.png", scores)
     tilt_error(output / "tilt.png", scores)
     figures = summary(scores) | chosen
     with files.replaced(output / "summary.json") as path:
@@ -80,21 +79,27 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def over_thickness(path: Path, scores: pd.DataFrame, title: str) -> None:
-    """Every figure over thickness, network and classical methods, one column a dose."""
+def over_thickness(path: Path, scores: pd.DataFrame) -> None:
+    """Every figure over thickness, network and classical methods, one column a split and dose."""
     rows = scores[scores["thickness_A"].notna()]
-    doses = sorted(rows["dose"].unique())
-    with plots.figure(path, len(FIGURES), len(doses), (3.4, 2.0)) as (figure, axes):
-        figure.suptitle(title)
+    columns = [(key, part) for key, part in rows.groupby(["split", "dose"])]
+    with plots.figure(path, len(FIGURES), len(columns), (3.2, 1.9)) as (_, axes):
         for line, (name, (label, _)) in enumerate(FIGURES.items()):
-            for column, dose in enumerate(doses):
+            top = (
+                1.02
+                if name.startswith("score")
+                else 1.05 * float(np.nanmax(rows[name]))
+                if rows[name].notna().any()
+                else 1.0
+            )
+            for column, ((split, dose), part) in enumerate(columns):
                 panel = axes[line, column]
-                _curves(panel, rows[rows["dose"] == dose], name)
-                panel.set_ylim(bottom=0, top=1.02 if name.startswith("score") else None)
+                _curves(panel, part, name)
+                panel.set_ylim(0, top)
                 if column == 0:
                     panel.set_ylabel(label)
                 if line == 0:
-                    panel.set_title(f"{dose:.0e} electrons")
+                    panel.set_title(f"{SPLIT_NAMES[split]}, {dose:.0e} electrons")
                 if line == len(FIGURES) - 1:
                     panel.set_xlabel("thickness [Å]")
         axes[0, 0].legend(fontsize=6)

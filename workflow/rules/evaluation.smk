@@ -13,17 +13,11 @@ rule evaluate:
     output:
         scores=f"{RESULTS}/evaluation/{{experiment}}/scores.csv",
         summary=f"{RESULTS}/evaluation/{{experiment}}/summary.json",
-        crystals=report(
-            f"{RESULTS}/evaluation/{{experiment}}/scores_test.png",
+        figures=report(
+            f"{RESULTS}/evaluation/{{experiment}}/scores.png",
             caption="../report/evaluation.rst",
             category="4 Evaluation",
-            labels={"experiment": "{experiment}", "figure": "held-out crystals"},
-        ),
-        prototypes=report(
-            f"{RESULTS}/evaluation/{{experiment}}/scores_test_prototype.png",
-            caption="../report/evaluation.rst",
-            category="4 Evaluation",
-            labels={"experiment": "{experiment}", "figure": "held-out prototypes"},
+            labels={"experiment": "{experiment}", "figure": "scores over thickness"},
         ),
         tilt=report(
             f"{RESULTS}/evaluation/{{experiment}}/tilt.png",
