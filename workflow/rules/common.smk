@@ -22,6 +22,9 @@ SCRIPTS = str(Path(workflow.basedir) / "scripts")
 # --sdm conda activates for a rule still comes first.
 os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
+# what a job that uses a whole machine asks for; `workflow.cores` itself fails where only the graph is wanted
+CORES = workflow.resource_settings.cores or 1
+
 
 wildcard_constraints:
     crystal=r"[A-Za-z0-9][A-Za-z0-9._-]*",

@@ -135,7 +135,7 @@ if not SHEET:
             f"{RESULTS}/logs/classify.log",
         benchmark:
             f"{RESULTS}/benchmarks/classify.tsv"
-        threads: workflow.cores
+        threads: CORES
         shell:
             "python {SCRIPTS}/classify.py {input} -o {output} --workers {threads} > {log} 2>&1"
 

@@ -1,7 +1,6 @@
 """Detection: Bragg vectors, strain and orientation of the scans in the configuration."""
 
 SIMULATED_SCANS = [name for name, scan in settings.scans.items() if scan.simulate is not None]
-MEASURED = [name for name in settings.scans if name not in SIMULATED_SCANS]
 
 
 def scan_files(wildcards):
@@ -67,7 +66,7 @@ rule make_scan:
         f"{RESULTS}/benchmarks/make_scan/{{scan}}.tsv"
     wildcard_constraints:
         scan="|".join(SIMULATED_SCANS) or "(?!)",
-    threads: workflow.cores or 1
+    threads: CORES
     params:
         settings=lambda wildcards: recipe.part(
             settings,

@@ -36,7 +36,7 @@ rule train:
         f"{RESULTS}/logs/train/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{experiment}}.tsv"
-    threads: workflow.cores or 1
+    threads: CORES
     params:
         experiment=composed,
         patterns=f"{RESULTS}/patterns",
