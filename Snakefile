@@ -12,6 +12,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/crystals.smk"
 include: "workflow/rules/patterns.smk"
 include: "workflow/rules/catalogue.smk"

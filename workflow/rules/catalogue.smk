@@ -19,7 +19,9 @@ rule catalogue:
         f"{RESULTS}/logs/catalogue.log",
     benchmark:
         f"{RESULTS}/benchmarks/catalogue.tsv"
+    conda:
+        "../../envs/simulation.yaml"
     params:
         patterns=f"{RESULTS}/patterns",
     shell:
-        "python {SCRIPTS}/catalogue.py {input.sheet} {params.patterns} -o {output} > {log} 2>&1"
+        "python $SCRIPTS/catalogue.py {input.sheet} {params.patterns} -o {output} > {log} 2>&1"

@@ -1,12 +1,12 @@
 """What every stage needs: validated settings, where results go, and the interpreter that runs the scripts."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
 from fourdcrystal import recipe
 from fourdcrystal.errors import InputError
-
 
 try:
     origin = ", ".join(map(str, workflow.configfiles or workflow.overwrite_configfiles))
@@ -16,11 +16,11 @@ except InputError as error:
     sys.exit(f"error: {error}")
 
 RESULTS = str(settings.results)
-SCRIPTS = str(Path(workflow.basedir) / "scripts")
 
-# `python` in a rule is the one that runs Snakemake, also when its environment is not activated; an environment that
-# --sdm conda activates for a rule still comes first.
-os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+# For the shell commands of rules. `python` is the one that runs Snakemake, also when its environment is not activated; one
+# that --sdm conda activates for a rule still comes first, and finds the package of this checkout.
+os.environ.update(PATH=f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', '')}")
+shell.prefix(f"export PYTHONPATH={workflow.basedir}/src SCRIPTS={workflow.basedir}/scripts; ")
 
 # what a job that uses a whole machine asks for; `workflow.cores` itself fails where only the graph is wanted
 CORES = workflow.resource_settings.cores or 1

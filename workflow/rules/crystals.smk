@@ -4,97 +4,6 @@ With `crystals.sheet` the crystals are known while the workflow is parsed: `snak
 adds one crystal's jobs. Without it one checkpoint selects them from what the source offers.
 """
 
-import functools
-import json
-
-from snakemake.exceptions import WorkflowError
-
-from fourdcrystal import sheet as sample_sheet
-from fourdcrystal import structurefiles
-
-CRYSTALS = f"{RESULTS}/crystals"
-STRUCTURES = f"{CRYSTALS}/structures.parquet"
-CLASSES = f"{CRYSTALS}/classes.parquet"
-SHEET = settings.crystals.sheet
-
-# What decides which structure an id stands for; the other options of a source only say how to get it.
-IDENTITY = {
-    "aflow": [],
-    "files": ["crystals.files.licence", "crystals.files.citation"],
-    "mp": ["crystals.mp.endpoint", "crystals.mp.database_version"],
-    "optimade": ["crystals.optimade.provider"],
-}[settings.crystals.source]
-SOURCE = ["crystals.source"] + (
-    []
-    if settings.crystals.source == "aflow"
-    else [f"crystals.{settings.crystals.source}"]
-)
-
-try:
-    STRUCTURE_FILES = (
-        [
-            str(file)
-            for path in settings.crystals.files.paths
-            for file in structurefiles.members(path)
-        ]
-        if settings.crystals.source == "files"
-        else []
-    )
-    SHEET_IDS = [row.id for row in sample_sheet.read(SHEET)] if SHEET else []
-except InputError as error:
-    sys.exit(f"error: {error}")
-
-
-def sheet_path(wildcards):
-    """The frozen sample sheet, or the one that the checkpoint selects."""
-    return str(SHEET) if SHEET else checkpoints.select_crystals.get().output.sheet
-
-
-@functools.cache
-def sheet_rows(path, changed):
-    return {row.id: row for row in sample_sheet.read(path)}
-
-
-def rows(wildcards):
-    path = sheet_path(wildcards)
-    return sheet_rows(path, os.stat(path).st_mtime_ns)
-
-
-def crystal_ids(wildcards):
-    """Ids of all crystals of the data set: for rules that gather one file per crystal."""
-    return list(rows(wildcards))
-
-
-def crystal_row(wildcards):
-    """What the sample sheet says about a crystal, but for its split, on which no pattern depends."""
-    row = rows(wildcards).get(wildcards.crystal)
-    if row is None:
-        raise WorkflowError(
-            f"{sheet_path(wildcards)} has no crystal '{wildcards.crystal}'"
-        )
-    return row
-
-
-def crystal_identity(wildcards):
-    row = crystal_row(wildcards)
-    kept = [
-        row.prototype,
-        row.formula,
-        row.spacegroup,
-        row.crystal_system,
-        row.source_id,
-    ]
-    return json.dumps([kept, recipe.part(settings, "crystals.source", *IDENTITY)])
-
-
-def crystal_file(wildcards):
-    """The user's own file that a crystal comes from; databases have none."""
-    return (
-        crystal_row(wildcards).source_id.split("#")[0]
-        if settings.crystals.source == "files"
-        else []
-    )
-
 
 rule collect:
     """Structures of a source in one table, with their licence; what can't be used is kept with the reason.
@@ -110,12 +19,14 @@ rule collect:
         f"{RESULTS}/logs/collect.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect.tsv"
+    conda:
+        "../../envs/crystals.yaml"
     params:
         settings=recipe.part(settings, *SOURCE),
         sheet=f"--sheet {SHEET}" if SHEET else "",
         ids=SHEET_IDS,
     shell:
-        "python {SCRIPTS}/collect.py --settings {params.settings:q} {params.sheet} -o {output} > {log} 2>&1"
+        "python $SCRIPTS/collect.py --settings {params.settings:q} {params.sheet} -o {output} > {log} 2>&1"
 
 
 if not SHEET:
@@ -137,7 +48,7 @@ if not SHEET:
             f"{RESULTS}/benchmarks/classify.tsv"
         threads: CORES
         shell:
-            "python {SCRIPTS}/classify.py {input} -o {output} --workers {threads} > {log} 2>&1"
+            "python $SCRIPTS/classify.py {input} -o {output} --workers {threads} > {log} 2>&1"
 
     checkpoint select_crystals:
         """The square-root law: of a prototype with N crystals, √N are taken, and split into training and test.
@@ -165,7 +76,7 @@ if not SHEET:
                 ),
             ),
         shell:
-            "python {SCRIPTS}/select_crystals.py --settings {params.settings:q} {input.structures} {input.classes}"
+            "python $SCRIPTS/select_crystals.py --settings {params.settings:q} {input.structures} {input.classes}"
             " -o {output.sheet} --counts {output.counts} > {log} 2>&1"
 
 
@@ -186,12 +97,12 @@ rule census:
         f"{RESULTS}/logs/census.log",
     benchmark:
         f"{RESULTS}/benchmarks/census.tsv"
+    conda:
+        "../../envs/crystals.yaml"
     params:
-        counts=lambda wildcards, input: (
-            f"--counts {input.counts}" if input.counts else ""
-        ),
+        counts=lambda wildcards, input: (f"--counts {input.counts}" if input.counts else ""),
     shell:
-        "python {SCRIPTS}/census.py {input.sheet} {params.counts} -o {output.counts} --picture {output.picture}"
+        "python $SCRIPTS/census.py {input.sheet} {params.counts} -o {output.counts} --picture {output.picture}"
         " > {log} 2>&1"
 
 
@@ -214,7 +125,9 @@ rule crystals:
     wildcard_constraints:
         crystal=r"(?!(census|counts)\.json$)[A-Za-z0-9][A-Za-z0-9._-]*",
     localrule: True
+    conda:
+        "../../envs/crystals.yaml"
     params:
         identity=crystal_identity,
     shell:
-        "python {SCRIPTS}/crystals.py {input.structures} {input.sheet} --id {wildcards.crystal} -o {output} > {log} 2>&1"
+        "python $SCRIPTS/crystals.py {input.structures} {input.sheet} --id {wildcards.crystal} -o {output} > {log} 2>&1"

@@ -1,55 +1,5 @@
 """Detection: Bragg vectors, strain and orientation of the scans in the configuration."""
 
-SIMULATED_SCANS = [name for name, scan in settings.scans.items() if scan.simulate is not None]
-
-
-def scan_files(wildcards):
-    """The scan, and its vacuum probe where that is a file of its own."""
-    scan = settings.scans[wildcards.scan]
-    if scan.simulate is not None:
-        return {"scan": f"{RESULTS}/scans/{wildcards.scan}.npz"}
-    return {"scan": scan.scan} | ({"probe": scan.probe} if scan.probe else {})
-
-
-def scan_model(wildcards):
-    """The network that searches a scan."""
-    chosen = (
-        settings.scans[wildcards.scan].experiment or settings.training.experiments[0]
-    )
-    return f"{RESULTS}/models/{chosen}/model.safetensors"
-
-
-def scanned_crystal(wildcards):
-    """The crystal of a simulated scan, which no network may have been trained on."""
-    name = settings.scans[wildcards.scan].simulate.crystal
-    row = rows(wildcards).get(name)
-    if row is None:
-        raise WorkflowError(
-            f"scans.{wildcards.scan}.simulate.crystal: '{name}' is not in {sheet_path(wildcards)}"
-        )
-    if row.split == "train":
-        raise WorkflowError(
-            f"scans.{wildcards.scan}.simulate.crystal: '{name}' is a training crystal; allowed are those of the splits"
-            " validation, test and test_prototype"
-        )
-    return f"{RESULTS}/crystals/{name}.json"
-
-
-def scan_options(wildcards, input):
-    """What the scan's file doesn't say, as options of the command."""
-    scan = settings.scans[wildcards.scan]
-    options = {
-        "--probe": input.get("probe"),
-        "--sampling": scan.sampling,
-        "--energy": scan.energy,
-    }
-    return [
-        word
-        for name, value in options.items()
-        if value is not None
-        for word in (name, str(value))
-    ]
-
 
 rule make_scan:
     """A thick, strained and bent crystal that no network was trained on, scanned by multislice, with its exact truth.
@@ -66,6 +16,8 @@ rule make_scan:
         f"{RESULTS}/benchmarks/make_scan/{{scan}}.tsv"
     wildcard_constraints:
         scan="|".join(SIMULATED_SCANS) or "(?!)",
+    conda:
+        "../../envs/simulation.yaml"
     threads: CORES
     params:
         settings=lambda wildcards: recipe.part(
@@ -78,7 +30,7 @@ rule make_scan:
             "seed",
         ),
     shell:
-        "python {SCRIPTS}/make_scan.py --settings {params.settings:q} --scan {wildcards.scan}"
+        "python $SCRIPTS/make_scan.py --settings {params.settings:q} --scan {wildcards.scan}"
         " --crystal {input.crystal} --jobs {threads} -o {output} > {log} 2>&1"
 
 
@@ -133,10 +85,12 @@ rule detect:
         f"{RESULTS}/benchmarks/detect/{{scan}}.tsv"
     wildcard_constraints:
         scan="|".join(settings.scans) or "(?!)",
+    conda:
+        "../../envs/learning.yaml"
     threads: 2
     params:
         options=scan_options,
         folder=lambda wildcards, output: str(Path(output.summary).parent),
     shell:
-        "python {SCRIPTS}/detect.py {input.scan:q} {params.options:q} --model {input.model} -o {params.folder}"
+        "python $SCRIPTS/detect.py {input.scan:q} {params.options:q} --model {input.model} -o {params.folder}"
         " > {log} 2>&1"

@@ -29,13 +29,15 @@ rule evaluate:
         f"{RESULTS}/logs/evaluate/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate/{{experiment}}.tsv"
+    conda:
+        "../../envs/learning.yaml"
     threads: 2
     params:
         settings=recipe.part(settings, "evaluation", "seed"),
         patterns=f"{RESULTS}/patterns",
         folder=lambda wildcards, output: str(Path(output.summary).parent),
     shell:
-        "python {SCRIPTS}/evaluate.py --settings {params.settings:q} --catalogue {input.catalogue}"
+        "python $SCRIPTS/evaluate.py --settings {params.settings:q} --catalogue {input.catalogue}"
         " --patterns {params.patterns} --model {input.model} -o {params.folder} > {log} 2>&1"
 
 

@@ -29,11 +29,13 @@ rule supercells:
         f"{RESULTS}/logs/supercells/{{crystal}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/supercells/{{crystal}}.tsv"
+    conda:
+        "../../envs/simulation.yaml"
     params:
         settings=SIMULATED,
         version=PATTERNS_VERSION,
     shell:
-        "python {SCRIPTS}/supercells.py --settings {params.settings:q} {input} -o {output} > {log} 2>&1"
+        "python $SCRIPTS/supercells.py --settings {params.settings:q} {input} -o {output} > {log} 2>&1"
 
 
 rule simulate:
@@ -51,10 +53,12 @@ rule simulate:
         f"{RESULTS}/logs/simulate/{{crystal}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/simulate/{{crystal}}.tsv"
+    conda:
+        "../../envs/simulation.yaml"
     params:
         settings=SIMULATED,
         version=PATTERNS_VERSION,
         store=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
-        "python {SCRIPTS}/simulate.py --settings {params.settings:q} {input.crystal} {input.supercells}"
+        "python $SCRIPTS/simulate.py --settings {params.settings:q} {input.crystal} {input.supercells}"
         " -o {params.store} > {log} 2>&1"

@@ -18,12 +18,14 @@ rule gallery:
             category="2 Patterns",
             labels={"figure": "image quartets"},
         ),
-    params:
-        patterns=f"{RESULTS}/patterns",
     log:
         f"{RESULTS}/logs/gallery.log",
+    conda:
+        "../../envs/simulation.yaml"
+    params:
+        patterns=f"{RESULTS}/patterns",
     shell:
-        "python {SCRIPTS}/gallery.py --catalogue {input.catalogue} --patterns {params.patterns} -o {output} > {log} 2>&1"
+        "python $SCRIPTS/gallery.py --catalogue {input.catalogue} --patterns {params.patterns} -o {output} > {log} 2>&1"
 
 
 rule runtimes:
@@ -43,12 +45,14 @@ rule runtimes:
             category="6 Cost",
             labels={"figure": "table"},
         ),
-    params:
-        benchmarks=f"{RESULTS}/benchmarks",
     log:
         f"{RESULTS}/logs/runtimes.log",
+    conda:
+        "../../envs/learning.yaml"
+    params:
+        benchmarks=f"{RESULTS}/benchmarks",
     shell:
-        "python {SCRIPTS}/runtimes.py {params.benchmarks} --figure {output.figure} --table {output.table} > {log} 2>&1"
+        "python $SCRIPTS/runtimes.py {params.benchmarks} --figure {output.figure} --table {output.table} > {log} 2>&1"
 
 
 rule overview:
@@ -65,9 +69,11 @@ rule overview:
             labels={"figure": "key figures"},
         ),
         figures=f"{RESULTS}/overview.json",
-    params:
-        results=RESULTS,
     log:
         f"{RESULTS}/logs/overview.log",
+    conda:
+        "../../envs/simulation.yaml"
+    params:
+        results=lambda wildcards, output: os.path.dirname(output.figures),
     shell:
-        "python {SCRIPTS}/overview.py {params.results} --page {output.page} --figures {output.figures} > {log} 2>&1"
+        "python $SCRIPTS/overview.py {params.results} --page {output.page} --figures {output.figures} > {log} 2>&1"

@@ -1,21 +1,5 @@
 """Networks: one folder per experiment, from the catalogue and the Hydra tree config/train."""
 
-from fourdcrystal import experiment
-
-TRAINING = Path(workflow.basedir) / "config" / "train"
-
-
-def composed(wildcards):
-    """The experiment as Hydra composes it: a changed learning rate trains again, a changed comment doesn't."""
-    try:
-        return experiment.as_parameter(
-            experiment.compose(
-                wildcards.experiment, TRAINING, (f"seed={settings.seed}",)
-            )
-        )
-    except InputError as error:
-        sys.exit(f"error: {error}")
-
 
 rule train:
     """A network learns V_g and q_z maps from quartets. A killed training goes on from its last checkpoint."""
@@ -36,6 +20,8 @@ rule train:
         f"{RESULTS}/logs/train/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{experiment}}.tsv"
+    conda:
+        "../../envs/learning.yaml"
     threads: CORES
     params:
         experiment=composed,
@@ -43,6 +29,6 @@ rule train:
         folder=lambda wildcards, output: str(Path(output.model).parent),
         seed=settings.seed,
     shell:
-        "python {SCRIPTS}/train.py experiment={wildcards.experiment} seed={params.seed}"
+        "python $SCRIPTS/train.py experiment={wildcards.experiment} seed={params.seed}"
         " paths.catalogue={input.catalogue} paths.patterns={params.patterns} paths.output={params.folder}"
         " 2>&1 | tee {log}"

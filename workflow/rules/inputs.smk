@@ -1,0 +1,129 @@
+"""What the settings and the sample sheet mean for single jobs: paths, and functions of a job's wildcards."""
+
+import functools
+import json
+
+from snakemake.exceptions import WorkflowError
+
+from fourdcrystal import experiment
+from fourdcrystal import sheet as sample_sheet
+from fourdcrystal import structurefiles
+
+CRYSTALS = f"{RESULTS}/crystals"
+STRUCTURES = f"{CRYSTALS}/structures.parquet"
+CLASSES = f"{CRYSTALS}/classes.parquet"
+SHEET = settings.crystals.sheet
+
+# What decides which structure an id stands for; the other options of a source only say how to get it.
+IDENTITY = {
+    "aflow": [],
+    "files": ["crystals.files.licence", "crystals.files.citation"],
+    "mp": ["crystals.mp.endpoint", "crystals.mp.database_version"],
+    "optimade": ["crystals.optimade.provider"],
+}[settings.crystals.source]
+SOURCE = ["crystals.source"] + ([] if settings.crystals.source == "aflow" else [f"crystals.{settings.crystals.source}"])
+
+try:
+    STRUCTURE_FILES = (
+        [str(file) for path in settings.crystals.files.paths for file in structurefiles.members(path)]
+        if settings.crystals.source == "files"
+        else []
+    )
+    SHEET_IDS = [row.id for row in sample_sheet.read(SHEET)] if SHEET else []
+except InputError as error:
+    sys.exit(f"error: {error}")
+
+TRAINING = Path(workflow.basedir) / "config" / "train"
+SIMULATED_SCANS = [name for name, scan in settings.scans.items() if scan.simulate is not None]
+
+
+def sheet_path(wildcards):
+    """The frozen sample sheet, or the one that the checkpoint selects."""
+    return str(SHEET) if SHEET else checkpoints.select_crystals.get().output.sheet
+
+
+@functools.cache
+def sheet_rows(path, changed):
+    return {row.id: row for row in sample_sheet.read(path)}
+
+
+def rows(wildcards):
+    path = sheet_path(wildcards)
+    return sheet_rows(path, os.stat(path).st_mtime_ns)
+
+
+def crystal_ids(wildcards):
+    """Ids of all crystals of the data set: for rules that gather one file per crystal."""
+    return list(rows(wildcards))
+
+
+def crystal_row(wildcards):
+    """What the sample sheet says about a crystal, but for its split, on which no pattern depends."""
+    row = rows(wildcards).get(wildcards.crystal)
+    if row is None:
+        raise WorkflowError(f"{sheet_path(wildcards)} has no crystal '{wildcards.crystal}'")
+    return row
+
+
+def crystal_identity(wildcards):
+    row = crystal_row(wildcards)
+    kept = [
+        row.prototype,
+        row.formula,
+        row.spacegroup,
+        row.crystal_system,
+        row.source_id,
+    ]
+    return json.dumps([kept, recipe.part(settings, "crystals.source", *IDENTITY)])
+
+
+def crystal_file(wildcards):
+    """The user's own file that a crystal comes from; databases have none."""
+    return crystal_row(wildcards).source_id.split("#")[0] if settings.crystals.source == "files" else []
+
+
+def composed(wildcards):
+    """The experiment as Hydra composes it: a changed learning rate trains again, a changed comment doesn't."""
+    try:
+        return experiment.as_parameter(experiment.compose(wildcards.experiment, TRAINING, (f"seed={settings.seed}",)))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+def scan_files(wildcards):
+    """The scan, and its vacuum probe where that is a file of its own."""
+    scan = settings.scans[wildcards.scan]
+    if scan.simulate is not None:
+        return {"scan": f"{RESULTS}/scans/{wildcards.scan}.npz"}
+    return {"scan": scan.scan} | ({"probe": scan.probe} if scan.probe else {})
+
+
+def scan_model(wildcards):
+    """The network that searches a scan."""
+    chosen = settings.scans[wildcards.scan].experiment or settings.training.experiments[0]
+    return f"{RESULTS}/models/{chosen}/model.safetensors"
+
+
+def scan_options(wildcards, input):
+    """What the scan's file doesn't say, as options of the command."""
+    scan = settings.scans[wildcards.scan]
+    options = {
+        "--probe": input.get("probe"),
+        "--sampling": scan.sampling,
+        "--energy": scan.energy,
+    }
+    return [word for name, value in options.items() if value is not None for word in (name, str(value))]
+
+
+def scanned_crystal(wildcards):
+    """The crystal of a simulated scan, which no network may have been trained on."""
+    name = settings.scans[wildcards.scan].simulate.crystal
+    row = rows(wildcards).get(name)
+    if row is None:
+        raise WorkflowError(f"scans.{wildcards.scan}.simulate.crystal: '{name}' is not in {sheet_path(wildcards)}")
+    if row.split == "train":
+        raise WorkflowError(
+            f"scans.{wildcards.scan}.simulate.crystal: '{name}' is a training crystal; allowed are those of the splits"
+            " validation, test and test_prototype"
+        )
+    return f"{RESULTS}/crystals/{name}.json"
