@@ -6,12 +6,20 @@ from types import SimpleNamespace
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from fourdcrystal import stores
+from fourdcrystal import labels, stores
 from fourdcrystal.crystals import Crystal
+from fourdcrystal.settings import Settings
 from fourdcrystal.sheet import Row
 
 SHAPE, DQ = (32, 48), 0.02
-LABELS = {"method": "analytic", "width": 1.5, "sigma": 0.03, "weakest": 0.01}
+SETTINGS = Settings.model_validate(
+    {
+        "microscope": {"energy": 200e3, "semiangle_cutoff": [2, 3]},
+        "specimen": {"thickness": [100, 200, 400]},
+        "detector": {"shape": SHAPE, "sampling": DQ},
+    }
+)
+PARTS = {"seed", "orientations", "microscope", "specimen", "detector", "labels"}
 
 
 def silicon(name: str = "Si-1") -> Crystal:
@@ -39,8 +47,9 @@ def disk(qx: float, qy: float, radius: float) -> np.ndarray:
 
 
 def reflections(count: int = 5) -> SimpleNamespace:
-    hkl = np.arange(3 * count).reshape(count, 3) // 2 - 2
-    return SimpleNamespace(hkl=hkl, g=0.1 * hkl * [1, 1, 0.01], vg=np.exp(1j * np.arange(count)) * 3)
+    hkl = np.array([(0, 0, 0), (2, 2, 0), (-2, 2, 0), (0, 4, 0), (-4, 0, 0), (3, -1, 0), (1, 1, 1)], np.int32)[:count]
+    g = hkl @ np.linalg.inv(np.diag([5.43] * 3)).T
+    return SimpleNamespace(hkl=hkl, g=g, vg=3 * np.exp(1j * np.arange(count)))
 
 
 def fill(writer: stores.Writer, made: stores.Axes, rng: np.random.Generator) -> None:
@@ -48,12 +57,15 @@ def fill(writer: stores.Writer, made: stores.Axes, rng: np.random.Generator) -> 
     writer.put_probe(probe)
     for i in range(len(made.orientations)):
         cbed = probe[:, :, None] * rng.uniform(0.1, 0.9, (1, 2, len(made.thickness), 1, 1))
-        label = 3.0 * disk(0.1, -0.2, 0.05)[None]
-        writer.put(i, cbed, label, 0.02 * label, reflections(5 + i), np.full((1, 2, len(made.thickness)), 1e-3))
+        table = reflections(5 + i)
+        weights = labels.weights(table, 200e3, SETTINGS.labels)
+        vg, qz = labels.draw(labels.positions(table.g, DQ, SHAPE), weights, table.g[:, 2], SHAPE, SETTINGS.labels.width)
+        writer.put(i, cbed, vg[None], qz[None], table, np.full((1, 2, len(made.thickness)), 1e-3))
 
 
 def write(path: Path, seed: int = 0, orientations: int = 2) -> None:
     """A store whose crystal is named like the file."""
     made = axes(orientations)
-    with stores.new_store(path, silicon(path.stem), made, {"seed": seed, "labels": LABELS}, 1) as writer:
+    recipe = SETTINGS.model_dump(mode="json", include=PARTS) | {"seed": seed}
+    with stores.new_store(path, silicon(path.stem), made, recipe, 1) as writer:
         fill(writer, made, np.random.default_rng(seed))

@@ -7,14 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from made_up import DQ, LABELS, SHAPE, row, write
+from made_up import DQ, SETTINGS, SHAPE, row, write
 
 from fourdcrystal import catalogue, labels, quartets, stores
 from fourdcrystal.data import QuartetData
 from fourdcrystal.errors import InputError
 from fourdcrystal.order import WINDOW, Order
 from fourdcrystal.reader import StoreReader
-from fourdcrystal.settings import Labels
 
 SPLITS = {"Si-1": "train", "Si-2": "train", "Si-3": "validation", "Si-4": "test"}
 
@@ -52,7 +51,7 @@ def test_a_batch_holds_what_the_stores_hold(folder):
         assert float(batch["dq"][i]) == pytest.approx(DQ)
         mine = store.reflection_orientation.values == of.orientation
         found = SimpleNamespace(g=store.reflection_g.values[mine], vg=store.reflection_vg.values[mine])
-        weights = labels.weights(found, 200e3, Labels(**LABELS))
+        weights = labels.weights(found, 200e3, SETTINGS.labels)
         np.testing.assert_allclose(batch["vg"][i][batch["vg"][i] > 0], weights[weights > 0], rtol=1e-6)
         np.testing.assert_allclose(batch["g"][i][batch["vg"][i] > 0], found.g[weights > 0], rtol=1e-6)
 

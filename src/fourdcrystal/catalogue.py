@@ -86,7 +86,8 @@ def rows(path: Path, listed: Row) -> dict[str, Any]:
     }
 
 
-def _table(columns: Mapping[str, Any]) -> pa.Table:
+def table(columns: Mapping[str, Any]) -> pa.Table:
+    """Columns of one store, from :func:`rows`, in the types of :data:`COLUMNS`."""
     count = len(columns["orientation"])
     arrays = []
     for name, (kind, _) in COLUMNS.items():
@@ -116,20 +117,20 @@ def build(patterns: Path, sheet: Iterable[Row]) -> pa.Table:
     if not listed:
         raise InputError(f"{patterns}: the sheet of crystals is empty; there is nothing to catalogue")
     paths = [patterns / f"{row.id}.zarr" for row in listed]
-    tables = [_table(rows(path, row)) for path, row in zip(paths, listed, strict=True)]
+    tables = [table(rows(path, row)) for path, row in zip(paths, listed, strict=True)]
     identities = {row.id: checksums.identity(path) for row, path in zip(listed, paths, strict=True)}
     about = {"format": FORMAT, "format_version": FORMAT_VERSION, checksums.SELF: checksums.BLANK, "stores": identities}
     whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     return whole.replace_schema_metadata({"fourdcrystal": json.dumps(about)})
 
 
-def write(path: str | Path, table: pa.Table) -> None:
+def write(path: str | Path, made: pa.Table) -> None:
     """Write a catalogue as Parquet, whole or not at all; the same bytes for the same table."""
-    about = table.schema.metadata
+    about = made.schema.metadata
     with replaced(path) as temporary:
         # the schema has no metadata of its own: the checksum must be in the file once, as plain text
-        with pq.ParquetWriter(temporary, table.schema.remove_metadata(), compression="zstd") as writer:
-            writer.write_table(table.replace_schema_metadata(None), row_group_size=ROW_GROUP)
+        with pq.ParquetWriter(temporary, made.schema.remove_metadata(), compression="zstd") as writer:
+            writer.write_table(made.replace_schema_metadata(None), row_group_size=ROW_GROUP)
             writer.add_key_value_metadata(about)
         checksums.state(temporary)
 
@@ -166,15 +167,15 @@ def read(path: str | Path, splits: Iterable[str] | None = None, columns: Iterabl
     _about(path)
     wanted = None if columns is None else list(dict.fromkeys([*columns, "split"]))
     try:
-        table = pq.read_table(path, columns=wanted, memory_map=True).to_pandas(ignore_metadata=True)
+        chosen = pq.read_table(path, columns=wanted, memory_map=True).to_pandas(ignore_metadata=True)
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: is damaged ({error})") from error
     if splits is not None:
         splits = list(splits)
         if unknown := set(splits) - set(SPLITS):
             raise InputError(f"split {', '.join(sorted(unknown))} is unknown; allowed are {', '.join(SPLITS)}")
-        table = table[table["split"].isin(splits)]
-    return table if columns is None else table[list(columns)]
+        chosen = chosen[chosen["split"].isin(splits)]
+    return chosen if columns is None else chosen[list(columns)]
 
 
 def identities(path: str | Path) -> dict[str, str]:

@@ -25,3 +25,24 @@ rule catalogue:
         patterns=f"{RESULTS}/patterns",
     shell:
         "python $SCRIPTS/catalogue.py {input.sheet} {params.patterns} -o {output} > {log} 2>&1"
+
+
+rule verify:
+    """Every byte, the contract, the physics, and the catalogue against the stores: fails where anything is wrong."""
+    input:
+        rules.catalogue.input.stores,
+        sheet=sheet_path,
+        catalogue=rules.catalogue.output,
+    output:
+        f"{RESULTS}/verification.json",
+    log:
+        f"{RESULTS}/logs/verify.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/verify.tsv"
+    conda:
+        "../../envs/simulation.yaml"
+    threads: CORES
+    params:
+        results=RESULTS,
+    shell:
+        "python $SCRIPTS/verify.py {params.results} --sheet {input.sheet} --workers {threads} -o {output} > {log} 2>&1"

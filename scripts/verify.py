@@ -1,0 +1,31 @@
+"""Verify a store, a folder of stores or a whole data set: every byte, the contract, the physics, the catalogue."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from fourdcrystal import commandline
+
+
+def main() -> None:
+    parser = commandline.parser(__doc__)
+    parser.add_argument("path", type=commandline.existing, help="store, folder of stores, or folder of results")
+    parser.add_argument("-o", "--output", type=Path, help="write the verdict there, too (JSON)")
+    parser.add_argument("--sheet", type=commandline.existing, help="sheet of crystals, which says what is held out")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
+    args = parser.parse_args()
+    from fourdcrystal import files, verification
+
+    verdict = verification.verify(args.path, args.workers, args.sheet)
+    for problem in verdict.problems:
+        print(problem)
+    good = "nothing wrong" if not verdict.problems else f"{len(verdict.problems)} problems"
+    print(f"{args.path}: {good} in {verdict.stores} stores, {verdict.quartets} quartets, {verdict.bytes / 1e6:.1f} MB")
+    if args.output:
+        with files.replaced(args.output) as temporary:
+            temporary.write_text(json.dumps(asdict(verdict), indent=1) + "\n")
+    raise SystemExit(bool(verdict.problems))
+
+
+if __name__ == "__main__":
+    commandline.run(main)
