@@ -127,13 +127,12 @@ def check(cell: Supercell, structure: Structure, rotation: np.ndarray) -> None:
 
 def _check_filling(cell: Supercell, structure: Structure) -> None:
     """Number of atoms of each element, in the box and in each of its octants, within what a surface can change."""
-    lattice = structure.lattice.matrix
-    diameter = max(np.linalg.norm(np.array(c) @ lattice) for c in [(1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)])
     octant = (cell.positions >= cell.box / 2) @ [1, 2, 4]
+    spacing = _widest_spacing(structure)
     for edges, members in [(cell.box, None), *((cell.box / 2, o) for o in range(8))]:
-        # only cells that a face cuts can be incomplete: those within a cell's diameter of it, on either side
-        volume, outer, inner = np.prod(edges), np.prod(edges + diameter), np.prod(np.maximum(edges - diameter, 0))
-        slack = max(outer - volume, volume - inner) / structure.volume
+        # between two opposite faces, a lattice plane more or less fits in: one layer at worst, along each axis
+        volume = np.prod(edges)
+        slack = volume / structure.volume * (spacing / edges).sum()
         chosen = cell.numbers if members is None else cell.numbers[octant == members]
         for number in set(structure.atomic_numbers):
             per_cell = structure.atomic_numbers.count(number)
@@ -143,6 +142,13 @@ def _check_filling(cell: Supercell, structure: Structure) -> None:
                 raise RuntimeError(
                     f"supercell: {found} atoms of element {number} {where}, but the crystal has {expected:.0f} there"
                 )
+
+
+def _widest_spacing(structure: Structure) -> float:
+    """Distance of the most widely spaced lattice planes [Å]: one over the shortest reciprocal lattice vector."""
+    reciprocal = np.linalg.inv(structure.lattice.get_lll_reduced_lattice().matrix).T
+    near = np.array([n for n in np.ndindex(3, 3, 3) if n != (1, 1, 1)]) - 1
+    return float(1 / np.linalg.norm(near @ reciprocal, axis=1).min())
 
 
 def _check_surroundings(
