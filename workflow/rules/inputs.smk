@@ -30,6 +30,16 @@ try:
         else []
     )
     SHEET_IDS = [row.id for row in sample_sheet.read(SHEET)] if SHEET else []
+    for name, scan in settings.scans.items():
+        for key in ("scan", "probe"):
+            path = getattr(scan, key)
+            if path is not None and not path.exists():
+                raise InputError(f"scans.{name}.{key}: {path} does not exist")
+        if scan.experiment not in (None, *settings.training.experiments):
+            raise InputError(
+                f"scans.{name}.experiment: '{scan.experiment}' is not trained here; training.experiments has"
+                f" {', '.join(settings.training.experiments)}"
+            )
 except InputError as error:
     sys.exit(f"error: {error}")
 
