@@ -145,6 +145,12 @@ def _parabolic(image: Tensor, b: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, 
     return torch.stack([x + shifts[0], y + shifts[1]], dim=1), top
 
 
+def _waves(turns: Tensor) -> Tensor:
+    """exp(2πi · turns); whole turns are taken off before the precision is reduced."""
+    phase = (2 * np.pi * (turns - turns.round())).float()
+    return torch.complex(phase.cos(), phase.sin())
+
+
 def _upsampled(spectrum: Tensor, shape: torch.Size, b: Tensor, start: Tensor, chunk: int = 512) -> Tensor:
     """Maximum of the DFT-upsampled correlation within 0.75 px of half-pixel starts, then a parabola on the fine grid.
 
@@ -170,8 +176,8 @@ def _upsampled(spectrum: Tensor, shape: torch.Size, b: Tensor, start: Tensor, ch
     for part in torch.arange(len(b), device=b.device).split(chunk):
         at_x = start[part, 0, None] + grid
         at_y = start[part, 1, None] + grid
-        rows = torch.exp(2j * np.pi * at_x[..., None] * row_frequency).to(spectrum.dtype)
-        columns = (torch.exp(2j * np.pi * at_y[..., None] * column_frequency) * twice).to(spectrum.dtype)
+        rows = _waves(at_x[..., None] * row_frequency).to(spectrum.dtype)
+        columns = (_waves(at_y[..., None] * column_frequency) * twice).to(spectrum.dtype)
         fine = torch.einsum("pun,pnv->puv", rows, torch.einsum("pnm,pvm->pnv", spectrum[b[part]], columns)).real
         index = fine.reshape(len(part), -1).argmax(1)
         i, j = index // steps, index % steps

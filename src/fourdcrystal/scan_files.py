@@ -94,6 +94,8 @@ def _reader(path: Path) -> Callable[[Path, float | None, bool], Content]:
         return lambda p, *_: {"patterns": np.load(p, mmap_mode="r", allow_pickle=False)}
     if suffix == ".zarr":
         return _zarr
+    if suffix == ".zspy":
+        return _zspy
     if suffix in (".h5", ".hdf5", ".emd") and _is_emd1(path):
         return _py4dstem
     return _rosettasciio
@@ -136,6 +138,20 @@ def _zarr(path: Path, energy: float | None, probe: bool) -> Content:
     vacuum = arrays.get("probe")
     content: Content = {"patterns": scan, "probe": None if vacuum is None else vacuum[...]}
     return content | {name: float(attributes[name]) for name in ("dq", "energy") if name in attributes}
+
+
+def _zspy(path: Path, energy: float | None, probe: bool) -> Content:
+    """HyperSpy's .zspy, read here since RosettaSciIO's reader needs zarr 2; zarr 3 reads the format as well."""
+    import zarr
+
+    signals = []
+    for _, experiment in zarr.open_group(path, mode="r")["Experiments"].groups():
+        axes = [dict(experiment[f"axis-{i}"].attrs) for i in range(experiment["data"].ndim)]
+        instrument = "metadata/Acquisition_instrument/TEM"
+        about = dict(experiment[instrument].attrs) if instrument in experiment else {}
+        metadata = {"Acquisition_instrument": {"TEM": about}}
+        signals.append({"data": experiment["data"], "axes": axes, "metadata": metadata})
+    return _from_signals(path, signals, energy, probe)
 
 
 def _is_emd1(path: Path) -> bool:

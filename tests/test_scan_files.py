@@ -1,0 +1,139 @@
+"""Scans are read from what microscopes and other programs write, with pixel size and energy in our units."""
+
+import importlib
+
+import h5py
+import numpy as np
+import pytest
+
+from fourdcrystal import scan_files
+from fourdcrystal.errors import InputError
+
+SCAN = np.random.default_rng(0).poisson(3.0, (3, 4, 20, 24)).astype(np.uint16)
+PROBE = np.random.default_rng(1).poisson(3.0, (20, 24)).astype(np.float32)
+
+
+def test_npz_with_everything_in_it(tmp_path):
+    np.savez(tmp_path / "scan.npz", scan=SCAN, probe=PROBE, dq=0.02, energy=3e5, distortion=np.ones((3, 4, 2, 2)))
+    scan = scan_files.read(tmp_path / "scan.npz")
+    assert (scan.dq, scan.energy, scan.grid, scan.shape) == (0.02, 3e5, (3, 4), (20, 24))
+    np.testing.assert_array_equal(scan.patterns, SCAN)
+    assert scan.truth["distortion"].shape == (3, 4, 2, 2)
+
+
+def test_options_win_over_the_file(tmp_path):
+    np.savez(tmp_path / "scan.npz", scan=SCAN, probe=PROBE, dq=0.02)
+    assert scan_files.read(tmp_path / "scan.npz", sampling=0.03, energy=8e4).dq == 0.03
+
+
+def hyperspy_axes(scale, units):
+    names = (("y", 0.5, "nm", True), ("x", 0.5, "nm", True), ("ky", scale, units, False), ("kx", scale, units, False))
+    return [
+        {"name": n, "scale": s, "offset": 0.0, "units": u, "size": size, "navigate": nav, "_type": "UniformDataAxis"}
+        | {"is_binned": False, "index_in_array": i}
+        for i, ((n, s, u, nav), size) in enumerate(zip(names, SCAN.shape, strict=True))
+    ]
+
+
+def write_zspy(path, signal):
+    """As HyperSpy lays it out; RosettaSciIO's own writer doesn't work with zarr 3."""
+    import zarr
+
+    experiment = zarr.open_group(path, mode="w", zarr_format=2).create_group("Experiments/scan")
+    experiment.create_array("data", data=signal["data"])
+    for axis in signal["axes"]:
+        experiment.create_group(f"axis-{axis['index_in_array']}").attrs.update(axis)
+    instrument = experiment.create_group("metadata/Acquisition_instrument/TEM")
+    instrument.attrs.update(signal["metadata"]["Acquisition_instrument"]["TEM"])
+
+
+@pytest.mark.parametrize("suffix", ["hspy", "zspy"])
+@pytest.mark.parametrize(("scale", "units"), [(0.02, "1/Å"), (0.2, "1/nm"), (0.2, "nm$^{-1}$"), (0.5, "mrad")])
+def test_hyperspy_files_with_their_units(tmp_path, suffix, scale, units):
+    signal = {
+        "data": SCAN,
+        "axes": hyperspy_axes(scale, units),
+        "metadata": {
+            "Acquisition_instrument": {"TEM": {"beam_energy": 200.0}},
+            "General": {"title": "scan"},
+            "Signal": {},
+        },
+        "original_metadata": {},
+        "tmp_parameters": {},
+        "attributes": {"_lazy": False, "ragged": False},
+        "package_info": {"package": "test", "package_version": "0"},
+        "learning_results": {},
+        "models": {},
+    }
+    path = tmp_path / f"scan.{suffix}"
+    if suffix == "zspy":
+        write_zspy(path, signal)
+    else:
+        importlib.import_module(f"rsciio.{suffix}").file_writer(str(path), signal)
+    np.save(tmp_path / "probe.npy", PROBE)
+    scan = scan_files.read(path, tmp_path / "probe.npy")
+    wanted = 0.5e-3 / 0.0250793 if units == "mrad" else 0.02
+    assert scan.dq == pytest.approx(wanted, rel=1e-4)
+    assert scan.energy == 200e3
+    assert not isinstance(scan.patterns, np.ndarray)  # lazy
+    np.testing.assert_array_equal(np.asarray(scan.patterns[1, 2]), SCAN[1, 2])
+
+
+def test_py4dstem_files(tmp_path):
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file.attrs["emd_group_type"] = "file"
+        root = file.create_group("root")
+        cube = root.create_group("datacube")
+        cube.attrs["python_class"] = "DataCube"
+        cube["data"] = SCAN
+        calibration = root.create_group("metadatabundle/calibration")
+        calibration.attrs["python_class"] = "Calibration"
+        calibration["Q_pixel_size"], calibration["Q_pixel_units"] = 0.025, "A^-1"
+        vacuum = root.create_group("probe")
+        vacuum.attrs["python_class"] = "Probe"
+        vacuum["data"] = np.stack([PROBE, PROBE])
+    scan = scan_files.read(tmp_path / "scan.h5")
+    assert scan.dq == 0.025
+    np.testing.assert_array_equal(scan.probe, PROBE)
+    np.testing.assert_array_equal(scan.patterns[2, 3], SCAN[2, 3])
+
+
+def test_zarr_folders(tmp_path):
+    import zarr
+
+    root = zarr.open_group(tmp_path / "scan.zarr", mode="w")
+    root.create_array("scan", data=SCAN)
+    root.create_array("probe", data=PROBE)
+    root.attrs.update(dq=0.02, energy=2e5)
+    scan = scan_files.read(tmp_path / "scan.zarr")
+    assert scan.grid == (3, 4) and scan.energy == 2e5
+
+
+def test_a_vacuum_scan_is_averaged(tmp_path):
+    np.save(tmp_path / "scan.npy", SCAN)
+    scan = scan_files.read(tmp_path / "scan.npy", tmp_path / "scan.npy", sampling=0.02)
+    np.testing.assert_allclose(scan.probe, SCAN.mean((0, 1)))
+
+
+def refused(words, *arguments, **options):
+    with pytest.raises(InputError, match=words):
+        scan_files.read(*arguments, **options)
+
+
+def test_bad_files_are_refused_in_words(tmp_path):
+    np.savez(tmp_path / "scan.npz", scan=SCAN, dq=0.02)
+    np.savez(tmp_path / "other.npz", data=SCAN)
+    (tmp_path / "scan.dm4").write_bytes(b"this is no micrograph")
+    (tmp_path / "scan.xyz").write_bytes(b"")
+    whole = (tmp_path / "scan.npz").read_bytes()
+    (tmp_path / "short.npz").write_bytes(whole[: len(whole) // 2])
+    np.save(tmp_path / "probe.npy", PROBE)
+    refused("no such scan file", tmp_path / "absent.dm4")
+    refused("no such vacuum probe file", tmp_path / "scan.npz", tmp_path / "absent.npy")
+    refused("has no vacuum probe", tmp_path / "scan.npz")
+    refused("no 'scan'", tmp_path / "other.npz")
+    refused("can't be read", tmp_path / "scan.dm4")
+    refused("no known format", tmp_path / "scan.xyz")
+    refused("can't be read", tmp_path / "short.npz")
+    np.save(tmp_path / "scan.npy", SCAN)
+    refused("how large a detector pixel is", tmp_path / "scan.npy", tmp_path / "probe.npy")

@@ -1,0 +1,81 @@
+"""Scans and probes that can't be used together are refused in one sentence; reading is lazy and in order."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from disk_patterns import disk, scan
+
+from fourdcrystal import scans
+from fourdcrystal.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def good():
+    made = scan()
+    scans.check(made)
+    return made
+
+
+def refused(made, words):
+    with pytest.raises(InputError, match=words) as error:
+        scans.check(made)
+    text = str(error.value)
+    assert text.startswith("made.npz: ") and text.count(". ") == 0
+
+
+def test_wrong_dimensions(good):
+    refused(replace(good, patterns=good.patterns[0]), "3 dimensions")
+    refused(replace(good, patterns=good.patterns.transpose(2, 3, 0, 1)), "order of the axes")
+
+
+def test_probe_of_another_camera_setting(good):
+    refused(replace(good, probe=good.probe[:80, :80]), "80 x 80 px but the patterns have 96 x 96 px")
+
+
+@pytest.mark.parametrize("radius", [1.9, 9.0])
+def test_probe_of_another_convergence_angle(good, radius):
+    refused(replace(good, probe=disk((96, 96), (48, 48), radius)), "disks have a radius of about")
+
+
+def test_probe_without_a_disk(good):
+    refused(replace(good, probe=np.zeros((96, 96))), "probe is empty")
+    refused(replace(good, probe=np.full((96, 96), np.nan)), "not finite")
+    refused(replace(good, probe=np.ones((96, 96))), "image of vacuum")
+
+
+def test_patterns_without_counts_or_with_nan(good):
+    refused(replace(good, patterns=np.zeros_like(good.patterns)), "are empty")
+    refused(replace(good, patterns=np.full_like(good.patterns, np.nan)), "NaN")
+    refused(replace(good, patterns=good.patterns - 50), "negative counts")
+
+
+def test_a_few_patterns_with_nan_are_no_reason_to_refuse(good):
+    spoiled = good.patterns.copy()
+    spoiled[1, 1, 3, 3] = np.nan
+    scans.check(replace(good, patterns=spoiled))
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 5, 100])
+def test_batches_cover_the_scan_in_order(good, size):
+    together = list(good.batches(size))
+    assert max(map(len, together)) <= size
+    np.testing.assert_array_equal(np.concatenate(together), good.patterns.reshape(-1, 96, 96).astype(np.float32))
+
+
+def test_regions_and_strides_take_the_truth_along(good):
+    part = good.region(slice(1, None), slice(0, 4), 2)
+    assert part.grid == (1, 2) and part.truth["distortion"].shape == (1, 2, 2, 2)
+    np.testing.assert_array_equal(part.patterns[0, 1], good.patterns[1, 2])
+    with pytest.raises(InputError, match="no position"):
+        good.region(slice(9, 12), slice(None))
+
+
+def test_binning_keeps_counts_and_moves_centres(good):
+    truth = {"centres": np.array([[[[10.5, 20.5]]]])}
+    small = replace(good, truth=truth).binned(2)
+    assert small.shape == (48, 48) and small.dq == pytest.approx(0.04)
+    assert np.asarray(small.patterns[0, 0]).sum() == good.patterns[0, 0].sum()
+    assert small.truth["centres"].ravel().tolist() == [5.0, 10.0]
+    with pytest.raises(InputError, match="too few pixels"):
+        good.binned(8)
