@@ -6,7 +6,7 @@ import pytest
 from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY, PrototypeDatabaseMatcher
 from pymatgen.core import Lattice, Structure
 
-from fourdcrystal import classification, collection, limits, prototypes, source_aflow, sources
+from fourdcrystal import classification, collection, limits, prototypes, source_aflow, sources, symmetry
 from fourdcrystal.settings import Crystals, Limits
 
 
@@ -66,9 +66,9 @@ def test_every_prototype_of_the_library_has_a_name_of_its_own():
 def test_the_second_tier_names_isopointal_crystals_alike_and_classifies_everything():
     gallium_arsenide, silicon = KNOWN["AB_cF8_216_c_a"], KNOWN["A_cF8_227_a"]
     swapped = crystal(216, 5.653, ["As", "Ga"], [[1 / 2, 0, 0], [1 / 4, 1 / 4, 1 / 4]])
-    assert prototypes.protostructure(gallium_arsenide) == prototypes.protostructure(swapped) == "AB_cF8_216_a_c"
-    assert prototypes.protostructure(silicon) == "A_cF8_227_a"
-    assert prototypes.protostructure(KNOWN["other"]).startswith("A")
+    assert symmetry.protostructure(gallium_arsenide) == symmetry.protostructure(swapped) == "AB_cF8_216_a_c"
+    assert symmetry.protostructure(silicon) == "A_cF8_227_a"
+    assert symmetry.protostructure(KNOWN["other"]).startswith("A")
 
 
 def test_measures_are_those_of_the_primitive_cell():

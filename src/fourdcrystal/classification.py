@@ -44,16 +44,14 @@ class Classified:
 
 def classify(entry: Entry) -> Classified:
     """Classify one entry that has a structure."""
-    from fourdcrystal import limits, prototypes
+    from fourdcrystal import limits, prototypes, symmetry
 
+    measures = limits.measure(entry.structure)
+    if measures.distance < limits.COINCIDENT:  # no crystal; rejected by every limit
+        return Classified(entry.id, prototypes.OTHER, (), "", measures)
     matches = prototypes.library().matches(entry.structure)
-    return Classified(
-        id=entry.id,
-        prototype=prototypes.class_of(matches),
-        matches=tuple(matches),
-        protostructure=prototypes.protostructure(entry.structure),
-        measures=limits.measure(entry.structure),
-    )
+    label = symmetry.protostructure(entry.structure)
+    return Classified(entry.id, prototypes.class_of(matches), tuple(matches), label, measures)
 
 
 def _flat(found: Classified) -> dict[str, Any]:

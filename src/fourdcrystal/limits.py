@@ -7,8 +7,9 @@ import spglib
 from pymatgen.core import Lattice, Structure
 
 from fourdcrystal.settings import Limits
+from fourdcrystal.symmetry import spacegroup
 
-SYMPREC = 0.01  # Å; pymatgen's default for experimental structures
+COINCIDENT = 0.1  # Å; atoms that are closer are one atom, listed twice
 HEAVIEST = 103  # Lobato's scattering factors reach lawrencium
 
 TOO_MANY_SITES = "too many sites"
@@ -39,37 +40,29 @@ class Measures:
 def measure(structure: Structure) -> Measures:
     """Measures of an ordered structure.
 
-    Atoms that coincide make the symmetry search fail; then the cell is taken as it is, in space group 1, and the
-    shortest distance says why the crystal is rejected.
+    Where atoms coincide no symmetry is looked for: the cell is taken as it is, in space group 1.
     """
-    numbers = np.array([site.specie.Z for site in structure])
-    cell = (structure.lattice.matrix, structure.frac_coords, numbers)
     distance = shortest_distance(structure)
-    dataset = None
-    if distance > SYMPREC:
-        dataset = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
-    primitive = spglib.find_primitive(cell, symprec=SYMPREC) if dataset is not None else None
-    lattice = structure.lattice.matrix if primitive is None else primitive[0]
+    number, lattice, sites = 1, structure.lattice.matrix, len(structure)
+    if distance > COINCIDENT:
+        number, lattice, sites = spacegroup(structure)
+    edges = np.linalg.norm(niggli(lattice), axis=1)
+    return Measures(sites, float(edges.max()), distance, max(site.specie.Z for site in structure), number)
+
+
+def niggli(lattice: np.ndarray) -> np.ndarray:
+    """Rows of the Niggli-reduced cell, which hold a shortest vector of the lattice [Å] (3, 3)."""
     reduced = spglib.niggli_reduce(lattice)
-    edges = np.linalg.norm(lattice if reduced is None else reduced, axis=1)
-    return Measures(
-        sites=len(structure) if primitive is None else len(primitive[2]),
-        edge=float(edges.max()),
-        distance=distance,
-        heaviest=int(numbers.max()),
-        spacegroup=1 if dataset is None else int(dataset.number),
-    )
+    return Lattice(lattice).get_lll_reduced_lattice().matrix if reduced is None else reduced
 
 
 def shortest_distance(structure: Structure) -> float:
     """Shortest distance between two atoms of the infinite crystal [Å]."""
-    lattice = Lattice(structure.lattice.matrix)
-    reduced = lattice.get_lll_reduced_lattice()
-    between_images = min(reduced.abc)  # an LLL-reduced basis holds a vector close to the shortest one
-    if len(structure) == 1:
-        return float(between_images)
+    between_images = float(np.linalg.norm(niggli(structure.lattice.matrix), axis=1).min())
+    if len(structure) == 1 or between_images < COINCIDENT:
+        return between_images
     distances = structure.distance_matrix
-    return float(min(between_images, distances[np.triu_indices(len(distances), k=1)].min()))
+    return min(between_images, float(distances[np.triu_indices(len(distances), k=1)].min()))
 
 
 def rejection(measures: Measures, limits: Limits) -> str:

@@ -14,18 +14,14 @@ from math import gcd
 from pymatgen.analysis.prototypes import (
     AFLOW_PROTOTYPE_LIBRARY,
     PrototypeDatabaseMatcher,
-    get_protostructure_label_from_moyopy,
-    get_prototype_from_protostructure,
 )
 from pymatgen.core import Structure
-from pymatgen.core.structure_matcher import StructureMatcher
 
+from fourdcrystal.matching import Cell, Tolerances, fits
 from fourdcrystal.selection import OTHER
 from fourdcrystal.source_aflow import class_names
 
-LENGTH_TOLERANCE, SITE_TOLERANCE, ANGLE_TOLERANCE = 0.2, 0.3, 5.0  # PrototypeDatabaseMatcher's own; angle in degrees
-TIGHTER, TIGHTEST = 0.8, 0.01  # factor per round, and the length tolerance at which it stops
-
+TIGHTER, TIGHTEST = 0.8, 0.01  # PrototypeDatabaseMatcher's factor per round, and where the length tolerance stops it
 Counts = tuple[int, ...]
 
 
@@ -34,7 +30,7 @@ class Prototype:
     """A library entry: its class name and its reduced primitive cell."""
 
     name: str
-    reduced: Structure
+    cell: Cell
 
 
 def counts(structure: Structure) -> Counts:
@@ -52,7 +48,7 @@ class Library:
         self._by_counts: dict[Counts, list[Prototype]] = defaultdict(list)
         for name, entry in zip(class_names(), AFLOW_PROTOTYPE_LIBRARY, strict=True):
             reduced = reduce(entry["snl"].structure)
-            self._by_counts[counts(reduced)].append(Prototype(name, reduced))
+            self._by_counts[counts(reduced)].append(Prototype(name, Cell(reduced)))
         self._by_ratio: dict[Counts, set[int]] = defaultdict(set)
         for known in self._by_counts:
             unit = gcd(*known)
@@ -76,14 +72,13 @@ class Library:
         candidates = self._by_counts.get(counts(reduced), [])
         if not candidates:
             return []
-        matcher = StructureMatcher(LENGTH_TOLERANCE, SITE_TOLERANCE, ANGLE_TOLERANCE, primitive_cell=True)
-        found = _matching(matcher, candidates, reduced)
+        cell, tolerances = Cell(reduced), Tolerances()
+        found = [p.name for p in candidates if fits(p.cell, cell, tolerances)]
         while len(found) > 1:
-            matcher.ltol *= TIGHTER
-            matcher.stol *= TIGHTER
-            matcher.angle_tol *= TIGHTER
-            found = _matching(matcher, candidates, reduced)
-            if matcher.ltol < TIGHTEST:
+            tolerances = tolerances.tightened(TIGHTER)
+            # all candidates again, as pymatgen does: a tighter search may pair atoms in another way
+            found = [p.name for p in candidates if fits(p.cell, cell, tolerances)]
+            if tolerances.length < TIGHTEST:
                 break
         return found
 
@@ -91,10 +86,6 @@ class Library:
 def reduce(structure: Structure) -> Structure:
     """The Niggli-reduced primitive cell, by the same two steps as pymatgen's matcher."""
     return PrototypeDatabaseMatcher._preprocess_structure(structure)
-
-
-def _matching(matcher: StructureMatcher, candidates: list[Prototype], reduced: Structure) -> list[str]:
-    return [p.name for p in candidates if matcher.fit_anonymous(p.reduced, reduced, skip_structure_reduction=True)]
 
 
 @cache
@@ -106,14 +97,3 @@ def library() -> Library:
 def class_of(matches: list[str]) -> str:
     """Class of a crystal: its prototype's name, the first in the library's order if several fit, or ``other``."""
     return matches[0] if matches else OTHER
-
-
-def protostructure(structure: Structure) -> str:
-    """The second tier, which classifies everything: space group and Wyckoff positions in canonical form.
-
-    Such as ``AB_cF8_216_a_c``. Found by moyopy within 0.1 Å and made canonical over the choices of origin and setting
-    by pymatgen (Parackal et al., Phys. Rev. Mater. 8, 103801, 2024). It looks like an AFLOW label but can't be
-    compared with those of the library, of which fewer than half are canonical.
-    """
-    label = get_protostructure_label_from_moyopy(structure, raise_errors=True)
-    return get_prototype_from_protostructure(label)

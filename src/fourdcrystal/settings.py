@@ -59,7 +59,7 @@ class Limits(Section):
 
     max_sites: int = Quantity(120, "sites", "most sites in the primitive cell", ge=1, le=2000)
     max_edge: float = Quantity(40.0, "Å", "longest edge of the primitive cell", gt=1, le=200)
-    min_distance: float = Quantity(0.65, "Å", "shortest distance between two atoms (H-H is 0.74 Å)", gt=0, le=3)
+    min_distance: float = Quantity(0.65, "Å", "shortest distance between two atoms (H-H is 0.74 Å)", ge=0.1, le=3)
 
 
 class MaterialsProject(Section):

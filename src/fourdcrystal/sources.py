@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 PARTIAL_OCCUPANCY = "partial occupancy"
 UNREADABLE = "unreadable"
 NO_ELEMENT = "species that are no chemical elements"
+NO_VOLUME = "cell without volume"
 MISSING = "not in the database"
 DEPRECATED = "deprecated in the database"
+
+_LEAST_VOLUME = 0.1  # Å³ per atom; a neutral atom takes a hundred times as much
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def ordered(structure: "Structure") -> tuple["Structure | None", str]:
     """
     from pymatgen.core import DummySpecies, Structure
 
+    if structure.volume < _LEAST_VOLUME * len(structure):
+        return None, NO_VOLUME
     if not structure.is_ordered:
         return None, PARTIAL_OCCUPANCY
     symbols = []

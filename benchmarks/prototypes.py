@@ -1,0 +1,80 @@
+"""Prototype matching side by side: pymatgen's matcher against ours on a sample, then ours on a whole table.
+
+Both run in one process on the same structures, and every answer is compared. Times are CPU times of one core.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import random
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY, PrototypeDatabaseMatcher
+
+from fourdcrystal import classification, prototypes, source_aflow, source_files
+from fourdcrystal.settings import Files
+from fourdcrystal.sources import Entry
+
+TABLE = Path(__file__).parents[2] / "shared" / "data" / "crystals" / "mp_45k.parquet"
+
+
+def timed(function: Callable, entries: list[Entry]) -> tuple[list, float]:
+    """Answers, and CPU seconds for all of them."""
+    start = time.process_time()
+    answers = [function(entry) for entry in entries]
+    return answers, time.process_time() - start
+
+
+def machine() -> str:
+    """CPU of this machine."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--table", type=Path, default=TABLE, help="parquet table of structures")
+    parser.add_argument("--sample", type=int, default=150, help="structures for the side-by-side comparison")
+    parser.add_argument("--whole", type=int, default=None, help="structures for ours alone; none: all")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if not args.table.exists():
+        parser.exit(message=f"{args.table} is absent: nothing to compare on\n")
+    warnings.simplefilter("ignore")
+
+    print(f"{datetime.date.today()}, {machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}\n")
+    entries = [e for e in source_files.entries(Files(paths=[args.table])) if e.structure is not None]
+    random.Random(args.seed).shuffle(entries)
+    sample, whole = entries[: args.sample], entries[: args.whole]
+
+    names = source_aflow.class_names()
+    position = {id(entry["tags"]): n for n, entry in enumerate(AFLOW_PROTOTYPE_LIBRARY)}
+    reference = PrototypeDatabaseMatcher(pd.DataFrame(AFLOW_PROTOTYPE_LIBRARY))
+    library = prototypes.library()
+    theirs, slow = timed(lambda e: reference.get_prototypes(e.structure) or [], sample)
+    ours, fast = timed(lambda e: library.matches(e.structure), sample)
+    same = sum([names[position[id(t["tags"])]] for t in a] == b for a, b in zip(theirs, ours, strict=True))
+    n = len(sample)
+    print("| on a sample | structures | CPU ms each | ratio | agree | with a prototype |")
+    print("|---|---|---|---|---|---|")
+    print(f"| pymatgen | {n} | {slow / n * 1e3:.1f} | 1 | | {sum(map(bool, theirs))} |")
+    print(f"| ours | {n} | {fast / n * 1e3:.2f} | {slow / fast:.0f} | {same} of {n} | {sum(map(bool, ours))} |\n")
+
+    found, matching = timed(lambda e: library.matches(e.structure), whole)
+    _, everything = timed(classification.classify, whole)
+    n = len(whole)
+    print("| ours, the whole table | structures | CPU s | ms each | with a prototype | several fit |")
+    print("|---|---|---|---|---|---|")
+    matched, several = sum(map(bool, found)), sum(len(f) > 1 for f in found)
+    print(f"| prototypes | {n} | {matching:.0f} | {matching / n * 1e3:.2f} | {matched / n:.1%} | {several} |")
+    print(f"| prototypes, labels, measures | {n} | {everything:.0f} | {everything / n * 1e3:.2f} | | |")
+
+
+if __name__ == "__main__":
+    main()
