@@ -12,8 +12,9 @@ from fourdcrystal.errors import InputError
 from fourdcrystal.experiment import Artefacts, Loss, Model
 
 SMALL = {
-    "ccunet": Model(name="ccunet", width=8, depth=2, blocks=1, powers=[1.0, 0.5]),
-    "fcunet": Model(name="fcunet", width=4, depth=2, blocks=1, powers=[1.0]),
+    "ccunet": Model(name="ccunet", width=8, depth=2, patch=1, blocks=1, powers=[1.0, 0.5]),
+    "patches": Model(name="ccunet", width=8, depth=1, patch=2, blocks=1, powers=[1.0, 0.5]),
+    "fcunet": Model(name="fcunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0]),
 }
 both = pytest.mark.parametrize("name", list(SMALL))
 
@@ -36,8 +37,8 @@ def test_any_size_divisible_by_two_to_the_depth(name, shape):
 
 @both
 def test_another_size_is_refused_in_words(name):
-    with pytest.raises(InputError, match=r"30 x 32 px .* multiples of 4 px"):
-        built(name)(torch.rand(1, 1, 30, 32), torch.rand(1, 1, 30, 32))
+    with pytest.raises(InputError, match=r"30 x 33 px .* multiples of 4 px"):
+        built(name)(torch.rand(1, 1, 30, 33), torch.rand(1, 1, 30, 33))
 
 
 @both

@@ -28,11 +28,25 @@ class Model(Section):
 
     name: Literal["ccunet", "fcunet"] = Field(..., description="2021: real U-Net; 2022: Fourier-space U-Net")
     width: int = Quantity(..., "channels", "at the finest level; doubled at each coarser one", ge=2, le=256)
-    depth: int = Quantity(..., "levels", "halvings of the image; sides must be multiples of 2^depth", ge=1, le=7)
+    depth: int = Quantity(
+        ..., "levels", "halvings of the image; sides must be multiples of patch · 2^depth", ge=1, le=7
+    )
+    patch: Literal[1, 2, 4] = Quantity(..., "px", "side of the squares whose pixels become channels (ccunet)")
     blocks: int = Quantity(..., "", "residual blocks per level and side", ge=1, le=8)
     powers: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=4)] = Field(
         ..., description="exponents of |F(cbed)·conj F(probe)|: 1 cross-, 0.5 hybrid, 0 phase correlation"
     )
+
+    @model_validator(mode="after")
+    def _patches(self) -> Self:
+        if self.name == "fcunet" and self.patch != 1:
+            raise ValueError(f"patch {self.patch} is for ccunet; fcunet convolves a spectrum and allows 1 only")
+        return self
+
+    @property
+    def step(self) -> int:
+        """Sides of patterns must be multiples of this [px]."""
+        return self.patch * 2**self.depth
 
 
 class Artefacts(Section):

@@ -30,7 +30,7 @@ class Detector:
     ) -> None:
         self.network, self.device, self.threshold = trained.network.to(device), torch.device(device), threshold
         self.width = float(trained.data["labels"]["width"])
-        self.step = 2**trained.network.model.depth
+        self.step = trained.network.model.step
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu", threshold: float = THRESHOLD) -> "Detector":
