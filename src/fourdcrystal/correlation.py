@@ -70,7 +70,7 @@ def detect(
     most: int = 200,
     device: str = "cpu",
 ) -> Peaks:
-    """Disks of patterns by correlation with the vacuum probe.
+    """Disks of patterns by correlation with the vacuum probe; a pattern that is empty or not finite has none.
 
     Args:
         patterns: Counts, (N, X, Y).
@@ -92,6 +92,8 @@ def detect(
     spacing = size if spacing is None else spacing
     border = max(1, round(size / 2)) if border is None else border
     images = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device)
+    finite = torch.isfinite(images).all(2).all(1)
+    images = torch.where(finite[:, None, None], images, 0.0)
     template = np.sqrt(np.clip(probe, 0, None)) if square_root else probe
     if square_root:
         images = images.clamp(min=0).sqrt()

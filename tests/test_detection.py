@@ -1,0 +1,113 @@
+"""From a scan to files: whatever finds the peaks, the maps and files say what the scan says."""
+
+import json
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import xarray
+from disk_patterns import scan
+
+from fourdcrystal import correlation, detection, mapping
+from fourdcrystal.mapping import FLAGS
+
+
+class Correlating:
+    """Stands in for a trained network: classical correlation, with heights q_z of a tilted crystal."""
+
+    tilt = np.array([0.004, -0.003])
+
+    def batch_size(self, shape):
+        return 5
+
+    def detect(self, patterns, probe):
+        found = correlation.detect(patterns, probe, threshold=0.05)
+        qz = -((found.positions - np.array([48.3, 47.8])) * 0.02) @ self.tilt
+        return replace(found, qz=qz)
+
+
+@pytest.fixture(scope="module")
+def spoiled():
+    u = np.linspace(-1, 1, 3)[:, None, None, None]
+    distortion = np.eye(2) + u * np.array([[0.01, 0], [0, -0.005]])
+    made = scan(distortion=np.broadcast_to(distortion, (3, 4, 2, 2)))
+    patterns = made.patterns.copy()
+    patterns[0, 3], patterns[2, 0, 5, 5] = 0, np.nan
+    return replace(made, patterns=patterns)
+
+
+@pytest.fixture(scope="module")
+def found(spoiled):
+    return detection.detect(spoiled, Correlating())
+
+
+def test_empty_and_spoiled_patterns_are_flagged_and_have_no_peaks(found):
+    counts = np.bincount(found.peaks.pattern, minlength=12)
+    assert counts[3] == counts[8] == 0 and (np.delete(counts, [3, 8]) > 15).all()
+    assert found.flags[3] == FLAGS["empty"] | FLAGS["no_lattice"]
+    assert found.flags[8] == FLAGS["not_finite"] | FLAGS["no_lattice"]
+    assert not np.delete(found.flags, [3, 8]).any()
+    assert np.isnan(found.maps.strain.values[[3, 8]]).all()
+
+
+def test_strain_is_the_one_that_was_put_in(found):
+    values = found.maps.strain.values.reshape(3, 4, 4)
+    # reciprocal space grows by 1 % along x from one row to the next: real space shrinks
+    assert np.nanmean(values[2, :, 0] - values[0, :, 0]) == pytest.approx(-0.02, abs=1.5e-3)
+    assert np.nanmean(values[2, :, 1] - values[0, :, 1]) == pytest.approx(0.01, abs=1.5e-3)
+    assert np.nanmax(np.abs(values[..., 2:])) < 4e-3
+
+
+def test_tilt_comes_from_the_heights(found):
+    good = np.isfinite(found.maps.tilt[:, 0])
+    assert np.abs(found.maps.tilt[good] - Correlating.tilt).max() < 2e-4
+    rotation = mapping.orientations(found.maps)[good]
+    np.testing.assert_allclose(rotation @ rotation.swapaxes(1, 2), np.tile(np.eye(3), (len(rotation), 1, 1)), atol=1e-9)
+    axis = rotation[:, :, 2] / rotation[:, 2:, 2]
+    np.testing.assert_allclose(axis[:, :2], found.maps.tilt[good], atol=1e-9)
+
+
+def test_files_hold_the_same_vectors_with_units(tmp_path, spoiled, found):
+    figures = detection.write(tmp_path, spoiled, found)
+    table = pd.read_parquet(tmp_path / "bragg_vectors.parquet")
+    assert list(table) == ["rx", "ry", "qx_px", "qy_px", "qx", "qy", "qz", "intensity", "sigma_px"]
+    assert table.attrs["units"]["qx"] == "1/Å" and len(table) == figures["peaks"]
+    one = table[(table.rx == 1) & (table.ry == 2)]
+    nearest = one.loc[(one.qx**2 + one.qy**2).idxmin()]
+    assert np.hypot(nearest.qx, nearest.qy) < 0.002  # the direct beam is the origin
+    with h5py.File(tmp_path / "bragg_vectors.h5") as file:  # what py4DSTEM looks for: see test_py4dstem.py
+        vectors = file["braggvectors_root/braggvectors"]
+        assert vectors.attrs["python_class"] == "BraggVectors"
+        points = vectors["_v_uncal/data"]
+        assert points.shape == (3, 4) and len(points[0, 3]) == 0
+        np.testing.assert_array_equal(points[1, 2]["qx"], one.qx_px)
+    strain = xarray.open_zarr(tmp_path / "strain.zarr", consolidated=False)
+    assert strain.theta.units == "rad" and strain.e_xx.dims == ("rx", "ry")
+    assert strain.flags.attrs["flag_meanings"].split() == list(FLAGS)
+    assert "tilt_x" in xarray.open_zarr(tmp_path / "orientation.zarr", consolidated=False)
+    assert json.loads((tmp_path / "summary.json").read_text())["flags"]["empty"] == 1
+    pictures = {"patterns", "bragg_vector_map", "strain", "tilt", "virtual_images"}
+    assert {p.stem for p in tmp_path.glob("*.png")} == pictures
+
+
+def test_bragg_vector_map_adds_up_and_is_centred(found, spoiled):
+    image = mapping.bragg_vector_map(found.peaks, found.maps.centres, spoiled.shape, 4)
+    assert image.shape == (384, 384)
+    assert image.sum() == pytest.approx(found.peaks.intensity.sum(), rel=1e-6)
+    bright = np.unravel_index(np.argmax(image), image.shape)
+    assert np.abs(np.array(bright) - 4 * 48).max() <= 1
+
+
+def test_saturated_patterns_are_flagged():
+    patterns = np.zeros((2, 20, 20), np.float32)
+    patterns[1, :6, :6] = 65535
+    assert mapping.flags(patterns, 65535.0).tolist() == [FLAGS["empty"], FLAGS["saturated"]]
+
+
+def test_classical_detection_stands_beside_it(spoiled):
+    found = detection.classical(spoiled)
+    assert (found.maps.lattices.agreeing > 10).sum() == 10
+    assert found.flags[3] == FLAGS["empty"] | FLAGS["no_lattice"]
+    assert np.isnan(found.maps.tilt).all()
