@@ -1,0 +1,78 @@
+"""The command says in one sentence what is wrong before anything is computed, and writes nothing then."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from disk_patterns import scan
+
+from fourdcrystal import detect_command, experiment, modelfile, network
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A scan, its probe, and a model with random weights."""
+    path = tmp_path_factory.mktemp("detect")
+    made = scan(shape=(64, 72), radius=3.0)
+    np.savez(path / "scan.npz", scan=made.patterns.astype(np.uint16), dq=0.02)
+    np.save(path / "probe.npy", made.probe)
+    torch.manual_seed(0)
+    model = experiment.Model(name="ccunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0])
+    recipe = {"model": model.model_dump()}
+    modelfile.save(path / "model.safetensors", network.build(model), recipe, {"labels": {"width": 1.5}})
+    return path
+
+
+def command(folder, *arguments):
+    words = ["scan.npz", "--probe", "probe.npy", "-o", "out", "--model", "model.safetensors"]
+    words = list(arguments) if arguments and arguments[0] == "--" else [*words, *arguments]
+    return subprocess.run(
+        [sys.executable, "-m", "fourdcrystal", "detect", *words], cwd=folder, capture_output=True, text=True
+    )
+
+
+def test_a_missing_probe_is_said_in_one_sentence_and_nothing_is_written(folder):
+    done = command(folder, "--probe", "absent.npy")
+    assert done.returncode == 2 and not (folder / "out").exists()
+    assert done.stderr == "error: absent.npy: no such vacuum probe file\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--roi", "90:99,:"], "holds no position"),
+        (["--bin", "9"], "too few pixels"),
+        (["--stride", "0"], "--stride is 0"),
+        (["--threshold", "7"], "--threshold is 7"),
+        (["--model", "absent.safetensors"], "no such model file"),
+        (["--reference", "2:3,0:1", "--roi", "0:1,0:4"], "--reference holds no position"),
+    ],
+)
+def test_unusable_options_are_refused_in_words(folder, options, words, monkeypatch):
+    import argparse
+
+    from fourdcrystal.errors import InputError
+
+    monkeypatch.chdir(folder)
+    parser = argparse.ArgumentParser()
+    detect_command.add_arguments(parser)
+    given = ["scan.npz", "--probe", "probe.npy", "-o", "out", "--model", "model.safetensors", *options]
+    with pytest.raises(InputError, match=words):
+        detect_command.run(parser.parse_args(given))
+
+
+def test_report_names_what_was_found():
+    figures = {
+        "peaks": 10,
+        "peaks_per_pattern": 2.5,
+        "patterns_per_second": 100.0,
+        "lattice_invA": [0.3, 0.3],
+        "lattice_angle_degree": 90.0,
+        "lattice_residual_px": 0.1,
+        "strain_sigma": 0.001,
+        "flags": {"empty": 1, "no_peaks": 0},
+    }
+    text = detect_command.report("out", figures)
+    assert "10 Bragg vectors" in text and "empty: 1" in text and "no peaks" not in text
