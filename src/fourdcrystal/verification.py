@@ -107,7 +107,7 @@ def of_catalogue(path: Path, patterns: Path, sheet: Path | None = None) -> list[
         return [Problem(str(path), "", str(error).removeprefix(f"{path}: "))]
     found = [Problem(str(path), "split", what) for what in _of_splits(table, sheet)]
     found += [
-        Problem(str(store), "", f"is not in {path.name}")
+        Problem(str(store), "", f"is not in {path.name}: of an earlier selection, or newer")
         for store in sorted(patterns.glob("*.zarr"))
         if store.stem not in identities
     ]
