@@ -5,7 +5,6 @@ import pytest
 from disk_patterns import peaks_on_lattices
 
 from fourdcrystal import lattice
-from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
 
 CENTRE = np.array([63.4, 64.8])
@@ -65,7 +64,5 @@ def test_patterns_with_too_few_peaks_are_nan_and_the_others_are_not():
 def test_a_row_of_peaks_is_no_lattice():
     at = np.stack([np.full(7, 60.0), 20.0 * np.arange(7)], axis=1)
     row = Peaks.of(np.zeros(7, int), at, np.ones(7))
-    with pytest.raises(InputError, match="one line"):
-        lattice.find(row, (128, 128))
-    with pytest.raises(InputError, match="three peaks"):
-        lattice.find(Peaks.none(), (128, 128))
+    assert lattice.find(row, (128, 128)) is None
+    assert lattice.find(Peaks.none(), (128, 128)) is None

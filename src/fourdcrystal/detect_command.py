@@ -86,22 +86,31 @@ def run(args: argparse.Namespace) -> None:
 
 def report(output: Path, figures: dict) -> str:
     """Key figures in a few lines."""
-    a, b = figures["lattice_invA"]
     lines = [
         f"{output}: {figures['peaks']} Bragg vectors, {figures['peaks_per_pattern']:.1f} a pattern, "
-        f"{figures['patterns_per_second']:.0f} patterns/s",
-        f"lattice {a:.4f} x {b:.4f} 1/Å, {figures['lattice_angle_degree']:.2f}°, peaks off it by "
-        f"{figures['lattice_residual_px']:.3f} px, strain known to {100 * figures['strain_sigma']:.3f} %",
+        f"{figures['patterns_per_second']:.0f} patterns/s"
     ]
+    a, b = figures["lattice_invA"]
+    if a is None:
+        lines.append("the peaks make no lattice: strain and orientation are not known; look at patterns.png")
+    else:
+        lines.append(
+            f"lattice {a:.4f} x {b:.4f} 1/Å, {figures['lattice_angle_degree']:.2f}°, peaks off it by "
+            f"{figures['lattice_residual_px']:.3f} px, strain known to {100 * figures['strain_sigma']:.3f} %"
+        )
     flagged = {name: count for name, count in figures["flags"].items() if count}
     if flagged:
         lines.append("patterns " + ", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in flagged.items()))
     for name, error in figures.get("error", {}).items():
-        tilt = f", tilt off by {error['tilt_median_mrad']:.2f} mrad" if "tilt_median_mrad" in error else ""
-        lines.append(
-            f"against the truth, {name}: score {error['score']:.3f}, position {error['position_median_px']:.3f} px, "
-            f"strain RMSE {100 * error['strain_rmse']:.3f} %{tilt}"
-        )
+        words = {
+            "score": "score {:.3f}",
+            "position_median_px": "position {:.3f} px",
+            "tilt_median_mrad": "tilt {:.2f} mrad",
+        }
+        known = [form.format(error[key]) for key, form in words.items() if key in error]
+        if "strain_rmse" in error:
+            known.append(f"strain RMSE {100 * error['strain_rmse']:.3f} %")
+        lines.append(f"against the truth, {name}: {', '.join(known)}")
     return "\n".join(lines)
 
 

@@ -63,7 +63,7 @@ def detect(scan: Scan, detector: Detector, region: np.ndarray | None = None) -> 
         region: Mask of the unstrained positions, (rx, ry); none: the whole scan's median is the reference.
 
     Raises:
-        InputError: if scan and probe can't be used together, or no lattice can be found.
+        InputError: if scan and probe can't be used together, or the region has no lattice.
     """
     check(scan)
     peaks, flag, seconds = search(scan, detector.detect, detector.batch_size(scan.shape), scan.name)
@@ -100,7 +100,7 @@ def summary(scan: Scan, found: Detected) -> dict[str, Any]:
     lengths = np.hypot(*a), np.hypot(*b)
     angle = np.degrees(np.arccos(a @ b / lengths[0] / lengths[1]))
     flagged = {name: int((found.flags & bit > 0).sum()) for name, bit in FLAGS.items()}
-    sigma = np.nanmedian(maps.strain.sigma, axis=0)
+    sigma = np.mean([_median(maps.strain.sigma[:, i]) for i in range(3)])
     return {
         "scan": scan.name,
         "positions": list(scan.grid),
@@ -111,12 +111,23 @@ def summary(scan: Scan, found: Detected) -> dict[str, Any]:
         "peaks_per_pattern": round(len(found.peaks) / len(scan), 2),
         "patterns_per_second": round(len(scan) / found.seconds, 1),
         "flags": flagged,
-        "lattice_invA": [round(float(length), 5) for length in lengths],
-        "lattice_angle_degree": round(float(angle), 3),
-        "lattice_residual_px": round(float(np.nanmedian(maps.lattices.residual)), 4),
-        "strain_sigma": round(float(sigma[:3].mean()), 6),
+        "lattice_invA": [_rounded(length, 5) for length in lengths],
+        "lattice_angle_degree": _rounded(angle, 3),
+        "lattice_residual_px": _rounded(_median(maps.lattices.residual), 4),
+        "strain_sigma": _rounded(sigma, 6),
         "version": version("fourdcrystal"),
     }
+
+
+def _median(values: np.ndarray) -> float:
+    """Median of the finite values; NaN where there are none."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else float("nan")
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    """As JSON can hold it: nothing where it is not known."""
+    return round(float(value), digits) if np.isfinite(value) else None
 
 
 def write(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from fourdcrystal import mapping, plots, scan_truth
+from fourdcrystal import correlation, mapping, plots, scan_truth
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.scans import Scan
 from fourdcrystal.strain import COMPONENTS
@@ -83,8 +83,8 @@ def bragg_vector_map(path: Path, scan: Scan, found: "Detected") -> None:
         panel.set_ylabel("$q_x$ [1/Å]")
         panel.set_title(f"Bragg vector map, {len(found.peaks)} vectors")
         plots.colour_bar(figure, shown, panel, "(intensity / V)$^{1/3}$")
-        a, b = found.maps.reference * scan.dq
-        for vector, name in ((a, "a*"), (b, "b*")):
+        known = np.isfinite(found.maps.reference).all()
+        for vector, name in zip(found.maps.reference * scan.dq, ("a*", "b*"), strict=True) if known else ():
             arrow = {"arrowstyle": "->", "color": "w", "shrinkA": 0, "shrinkB": 2}
             panel.annotate("", (vector[1], vector[0]), xytext=(0, 0), arrowprops=arrow)
             panel.annotate(name, (1.25 * vector[1], 1.25 * vector[0]), color="w", ha="center", va="center")
@@ -134,6 +134,8 @@ def tilt_maps(path: Path, scan: Scan, found: "Detected") -> None:
 def virtual_images(path: Path, scan: Scan, found: "Detected") -> None:
     """Virtual bright and dark field, made from the Bragg vectors; and the number of peaks."""
     shortest = np.hypot(*(found.maps.reference * scan.dq).T).min()
+    if not np.isfinite(shortest):  # no lattice: the direct beam is what lies within a disk's diameter
+        shortest = 2 * correlation.radius(scan.probe) * scan.dq
     far = np.hypot(*scan.shape) * scan.dq
     fields = (("bright field", 0.0, shortest / 2, "V"), ("dark field", shortest / 2, far, "V"))
     with plots.figure(path, 1, 3, (2.8, 2.4)) as (figure, axes):

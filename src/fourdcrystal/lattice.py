@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
 
-from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
 
 LEAST_PEAKS = 4  # that agree with a lattice; three would always fit
@@ -36,6 +35,13 @@ class Lattices:
         return np.isfinite(self.residual)
 
 
+def none(n_patterns: int, centre: np.ndarray) -> Lattices:
+    """What there is where the peaks of a scan make no lattice: the direct beam's position, and nothing else."""
+    missing = np.full((n_patterns, 3, 3), np.nan)
+    centres = np.broadcast_to(centre, (n_patterns, 2)).copy()
+    return Lattices(centres, missing[:, :2, :2], missing, missing[:, 0, 0], np.zeros(n_patterns, int))
+
+
 def reduced(vectors: np.ndarray) -> np.ndarray:
     """The same lattice by its two shortest vectors (Gauss), right-handed, the first with a positive first component."""
     a, b = (v.copy() for v in np.asarray(vectors, float))
@@ -51,7 +57,7 @@ def reduced(vectors: np.ndarray) -> np.ndarray:
     return np.array([a, b if a[0] * b[1] > a[1] * b[0] else -b])
 
 
-def find(peaks: Peaks, shape: tuple[int, int], resolution: float = 0.5, most_patterns: int = 400) -> np.ndarray:
+def find(peaks: Peaks, shape: tuple[int, int], resolution: float = 0.5, most_patterns: int = 400) -> np.ndarray | None:
     """Basis of the lattice that most difference vectors between peaks of one pattern belong to.
 
     Differences need no centre, and summed over patterns they average out noise, missing and false peaks. Candidates are
@@ -64,10 +70,7 @@ def find(peaks: Peaks, shape: tuple[int, int], resolution: float = 0.5, most_pat
         most_patterns: Evenly spread patterns that are used.
 
     Returns:
-        Basis vectors [px] as rows, reduced, (2, 2).
-
-    Raises:
-        InputError: if there are too few peaks for a lattice.
+        Basis vectors [px] as rows, reduced, (2, 2); none where the peaks are too few or on one line.
     """
     used = np.unique(peaks.pattern)
     used = used[np.linspace(0, len(used) - 1, min(len(used), most_patterns)).astype(int)] if len(used) else used
@@ -82,11 +85,11 @@ def find(peaks: Peaks, shape: tuple[int, int], resolution: float = 0.5, most_pat
         differences.append(xy[i] - xy[j])
         weights.append(root[i] * root[j] / (root.sum() ** 2 or 1))
     if not differences:
-        raise InputError("no pattern has three peaks or more, so that no lattice can be found; lower the threshold")
+        return None
     vectors, weight = np.concatenate(differences), np.concatenate(weights)
     candidates = _candidates(vectors, weight, max(shape) * 0.75, resolution)
     if len(candidates) < 2:
-        raise InputError("the peaks of all patterns lie on one line, so that no lattice can be found")
+        return None
     return _best_basis(candidates, vectors, weight)
 
 
@@ -129,7 +132,7 @@ def _best_basis(candidates: np.ndarray, vectors: np.ndarray, weight: np.ndarray)
         chance = min(1.0, np.pi * 4 / area)
         tried.append(((explained - chance) / (1 - chance) if chance < 1 else 0.0, area, basis))
     if not tried:
-        raise InputError("the peaks of all patterns lie on one line, so that no lattice can be found")
+        return None
     best = max(score for score, _, _ in tried)
     _, _, basis = max((t for t in tried if t[0] >= 0.93 * best), key=lambda t: t[1])
     return reduced(basis)

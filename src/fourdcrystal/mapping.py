@@ -58,16 +58,18 @@ def of_peaks(
         dq: Size of a pixel [1/Å].
         region: Mask of the positions whose median is the unstrained reference, (P,); none: all.
 
+    Where the peaks of the whole scan make no lattice, strain and tilt are NaN and every pattern is flagged.
+
     Raises:
-        InputError: if no lattice can be found in the scan, or none in the region.
+        InputError: if there are lattices, but none in the region.
     """
+    start = lattice.start_centre(peaks, shape)
     basis = lattice.find(peaks, shape)
-    lattices = lattice.fit(peaks, n_patterns, basis, lattice.start_centre(peaks, shape))
-    if not (lattices.fitted if region is None else lattices.fitted & region).any():
-        where = "any pattern" if region is None else "any pattern of the reference region"
-        raise InputError(f"no lattice could be fitted to {where}; lower the threshold, or choose another region")
+    lattices = lattice.none(n_patterns, start) if basis is None else lattice.fit(peaks, n_patterns, basis, start)
+    if region is not None and lattices.fitted.any() and not (lattices.fitted & region).any():
+        raise InputError("no lattice could be fitted to any pattern of the reference region; choose another one")
     reference = strain.reference(lattices, region)
-    centres = np.where(lattices.fitted[:, None], lattices.centre, np.nanmedian(lattices.centre, axis=0))
+    centres = np.where(lattices.fitted[:, None], lattices.centre, _typical(lattices, start))
     tilts, sigmas = np.full((n_patterns, 2), np.nan), np.full((n_patterns, 2), np.nan)
     if len(peaks) and np.isfinite(peaks.qz).all():
         first = np.searchsorted(peaks.pattern, np.arange(n_patterns + 1))
@@ -76,6 +78,11 @@ def of_peaks(
             q = (peaks.positions[rows] - centres[p]) * dq
             tilts[p], sigmas[p], _ = tilt.robust_plane(q, peaks.qz[rows], peaks.intensity[rows])
     return Maps(lattices, reference, centres, strain.of_lattices(lattices, reference), tilts, sigmas)
+
+
+def _typical(lattices: Lattices, start: np.ndarray) -> np.ndarray:
+    """Median position of the direct beam over the patterns that have a lattice; else where it was looked for."""
+    return np.median(lattices.centre[lattices.fitted], axis=0) if lattices.fitted.any() else start
 
 
 def orientations(maps: Maps) -> np.ndarray:

@@ -55,11 +55,11 @@ def errors(scan: Scan, peaks: Peaks, maps: Maps, in_volts: bool, region: np.ndar
     figures = scores(scan, peaks, in_volts)
     kept = ("score", "score_weighted", "position_median_px", "position_rms_px", "r_factor")
     result = {name: figures[name] for name in kept}
-    if "distortion" in scan.truth:
+    if "distortion" in scan.truth and maps.lattices.fitted.any():
         off = (maps.strain.values - strains(scan, maps, region))[maps.lattices.fitted]
         result["strain_rmse"] = float(np.sqrt(np.mean(off[:, :3] ** 2)))
         result["rotation_rmse_mrad"] = 1e3 * float(np.sqrt(np.mean(off[:, 3] ** 2)))
     if "tilt" in scan.truth and np.isfinite(maps.tilt).any():
         off = maps.tilt - scan.truth["tilt"].reshape(-1, 2)
         result["tilt_median_mrad"] = 1e3 * float(np.nanmedian(np.hypot(*off.T)))
-    return {name: round(value, 6) for name, value in result.items()}
+    return {name: round(value, 6) for name, value in result.items() if np.isfinite(value)}

@@ -28,14 +28,14 @@ class Strain:
 
 
 def reference(lattices: Lattices, region: np.ndarray | None = None) -> np.ndarray:
-    """Reference basis: the median over all patterns, or over those of a region, (2, 2) [px].
+    """Reference basis: the median over all patterns, or over those of a region, (2, 2) [px]; NaN without a lattice.
 
     Args:
         lattices: Fitted lattices.
         region: Mask of the patterns that count as unstrained, (P,); none: all.
     """
     used = lattices.fitted if region is None else lattices.fitted & region
-    return np.median(lattices.vectors[used], axis=0)
+    return np.median(lattices.vectors[used], axis=0) if used.any() else np.full((2, 2), np.nan)
 
 
 def of_distortion(distortion: np.ndarray) -> np.ndarray:

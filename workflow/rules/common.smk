@@ -35,7 +35,6 @@ wildcard_constraints:
 # The last output of every stage: what `all` asks for, and what reports wait for.
 production_outputs = [
     f"{RESULTS}/crystals/census.json",
-    f"{RESULTS}/crystals/census.json",
     f"{RESULTS}/catalogue.parquet",
     *(f"{RESULTS}/models/{experiment}/model.safetensors" for experiment in settings.training.experiments),
     *(f"{RESULTS}/evaluation/{experiment}/summary.json" for experiment in settings.training.experiments),
