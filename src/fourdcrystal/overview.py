@@ -13,6 +13,7 @@ COMPARED = {  # figure: name, unit, factor, format
     "r_factor": ("R factor of |V|", "", 1, ".2f"),
     "strain_rmse": ("strain RMSE", "%", 100, ".2f"),
 }
+ONLY_SCANS = {"tilt_median_mrad": ("median tilt error", "mrad", 1, ".2f")}
 
 Rows = list[tuple[str, str]]
 
@@ -75,11 +76,11 @@ def sections(figures: dict[str, Any]) -> dict[str, Rows]:
                 ]
     for name, found in figures["detection"].items():
         lines = [("Bragg vectors", f"{found['peaks']:,} in {' x '.join(map(str, found['positions']))} patterns")]
-        for method, errors in found.get("error", {}).items():
-            shown = ", ".join(
-                f"{key.replace('_', ' ')} {value:.3g}" for key, value in errors.items() if value is not None
-            )
-            lines.append((f"error of the {method}", shown))
+        compared = found.get("error", {})
+        for key, (title, unit, factor, form) in (COMPARED | ONLY_SCANS).items():
+            values = [f"{_number(errors.get(key), form, factor)} ({method})" for method, errors in compared.items()]
+            if any(key in errors for errors in compared.values()):
+                lines.append((title, f"{' / '.join(values)} {unit}"))
         made[f"Scan '{name}'"] = lines
     made["Where"] = [
         ("report", f"{folder}/report.html"),
