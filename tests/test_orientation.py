@@ -90,3 +90,11 @@ def test_no_direction_is_no_zone_axis():
     assert (0, 0, 0) not in orientation.zone_axes(SILICON, 2)
     with pytest.raises(InputError, match="no direction"):
         orientation.along_beam(SILICON, (0, 0, 0))
+
+
+def test_more_orientations_leave_those_that_were_there_as_they_are():
+    few = Orientations(zone_axes=2, mistilted=1, random=1)
+    many = Orientations(zone_axes=3, mistilted=4, random=2)
+    before, after = (orientation.draw(SILICON, s, np.random.default_rng(3)) for s in (few, many))
+    for turned in before:
+        assert any(np.array_equal(turned.rotation, other.rotation) for other in after)

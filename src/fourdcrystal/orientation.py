@@ -52,6 +52,7 @@ def draw(structure: Structure, settings: Orientations, rng: np.random.Generator)
     Raises:
         InputError: if the crystal has fewer distinct zone axes than are asked for.
     """
+    for_axes, for_mistilted, for_random = rng.spawn(3)  # more of one kind leaves the others as they are
     drawn = []
     if settings.unrotated:
         drawn.append(Orientation(np.eye(3), "unrotated"))
@@ -65,14 +66,14 @@ def draw(structure: Structure, settings: Orientations, rng: np.random.Generator)
                 f"{len(fresh)} different ones with indices up to {settings.max_index} (orientations.max_index)"
             )
         drawn += [
-            Orientation(_roll(settings, rng) @ along_beam(structure, axis), "zone_axis", axis)
+            Orientation(_roll(settings, for_axes) @ along_beam(structure, axis), "zone_axis", axis)
             for axis in fresh[: settings.zone_axes]
         ]
         for axis in itertools.islice(itertools.cycle(ranked), settings.mistilted):
-            tilt = tilted(*np.radians(rng.normal(0.0, settings.mistilt, 2)))
-            rotation = tilt @ _roll(settings, rng) @ along_beam(structure, axis)
+            tilt = tilted(*np.radians(for_mistilted.normal(0.0, settings.mistilt, 2)))
+            rotation = tilt @ _roll(settings, for_mistilted) @ along_beam(structure, axis)
             drawn.append(Orientation(rotation, "mistilted", axis, math.acos(min(1.0, tilt[2, 2]))))
-    quaternions = rng.normal(size=(settings.random, 4))  # normalised by SciPy: uniform over all rotations
+    quaternions = for_random.normal(size=(settings.random, 4))  # normalised by SciPy: uniform over all rotations
     return drawn + [Orientation(Rotation.from_quat(q).as_matrix(), "random") for q in quaternions]
 
 
