@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.colors import PowerNorm, TwoSlopeNorm
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fourdcrystal import plots, stores
 from fourdcrystal.layout import PATTERN
 
 Images = tuple[NDArray, NDArray, NDArray, NDArray]  # probe, cbed, vg, qz
+SHOWN = ("zone_axis", "mistilted", "random")  # in turn: on an axis q_z is 0, and the map would be empty
 TITLES = ("vacuum probe", "CBED pattern", r"potential map $V_g$", r"out-of-plane map $q_z$")
 
 
@@ -24,9 +26,14 @@ def choose(catalogue: pd.DataFrame, n: int) -> pd.DataFrame:
     """
     classes = [group for _, group in catalogue.groupby("prototype", sort=True, observed=True)]
     classes = [classes[i] for i in np.unique(np.linspace(0, len(classes) - 1, min(n, len(classes))).astype(int))]
-    rows = [classes[i % len(classes)] for i in range(n)]
-    # a step that shares no factor with the usual numbers of orientations and thicknesses walks through them all
-    return pd.DataFrame([group.iloc[(7 * i + 3) % len(group)] for i, group in enumerate(rows)]).drop_duplicates()
+    rows = []
+    for i in range(n):
+        group = classes[i % len(classes)]
+        purposes = [p for p in SHOWN if p in set(group["purpose"])] or list(group["purpose"].unique())
+        of_purpose = group[group["purpose"] == purposes[i % len(purposes)]]
+        # a step that shares no factor with the usual numbers of semi-angles and thicknesses walks through them all
+        rows.append(of_purpose.iloc[(7 * i + 1) % len(of_purpose)])
+    return pd.DataFrame(rows).drop_duplicates()
 
 
 def draw(path: str | Path, quartets: Sequence[tuple[str, Images, float]]) -> None:
@@ -36,12 +43,12 @@ def draw(path: str | Path, quartets: Sequence[tuple[str, Images, float]]) -> Non
         path: Picture to write.
         quartets: A caption, (probe, cbed, vg [V], qz [1/Å]) and the size of a pixel [1/Å] each; images (qx, qy).
     """
-    with plots.figure(path, len(quartets), 4, size=(2.0, 1.85)) as (figure, axes):
+    with plots.figure(path, len(quartets), 4, size=(2.15, 1.8)) as (figure, axes):
         for row, (words, (probe, cbed, vg, qz), dq) in zip(axes, quartets, strict=True):
             nx, ny = cbed.shape
             extent = tuple(dq * (edge - 0.5) for edge in (-(ny // 2), ny - ny // 2, nx - nx // 2, -(nx // 2)))
-            height = max(float(np.abs(qz).max()), 1e-3)
             defined = np.ma.masked_where(vg < 0.02 * vg.max(), qz)
+            height = max(float(np.abs(defined).max()), 0.01)
             shown = [
                 row[0].imshow(probe, extent=extent, cmap=plots.DIFFRACTION, norm=PowerNorm(0.5, 0, 1)),
                 row[1].imshow(cbed, extent=extent, cmap=plots.DIFFRACTION, norm=PowerNorm(0.3, 0, float(cbed.max()))),
@@ -51,9 +58,9 @@ def draw(path: str | Path, quartets: Sequence[tuple[str, Images, float]]) -> Non
             row[3].set_facecolor("0.92")
             for axis, image, unit in zip(row, shown, ("", "", "V", "1/Å"), strict=True):
                 axis.tick_params(labelsize=6)
-                bar = figure.colorbar(image, ax=axis, shrink=0.8, pad=0.02)
+                bar = figure.colorbar(image, ax=axis, shrink=0.85, pad=0.02, ticks=MaxNLocator(5))
                 bar.ax.tick_params(labelsize=6)
-                bar.ax.set_title(unit, fontsize=6)
+                bar.set_label(unit, fontsize=6)
             row[0].set_ylabel(f"{words}\n" + r"$q_x$ (1/Å)", fontsize=6.5)
         for axis, title in zip(axes[0], TITLES, strict=True):
             axis.set_title(title)
