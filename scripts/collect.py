@@ -14,7 +14,7 @@ def main() -> None:
     from fourdcrystal import collection, recipe, sheet, sources
 
     crystals = recipe.read(args.settings).crystals
-    only = {row.id for row in sheet.read(args.sheet)} if args.sheet else None
+    only = {row.id: row.source_id for row in sheet.read(args.sheet)} if args.sheet else None
     collection.write(args.output, sources.entries(crystals, only))
 
 

@@ -140,5 +140,5 @@ def test_the_table_of_structures_keeps_every_number_and_every_rejected_entry(tmp
 
 
 def test_only_the_crystals_of_a_sample_sheet_are_collected():
-    wanted = {"ZnS-AB_cF8_216_c_a"}
-    assert {e.id for e in sources.entries(Crystals(), wanted)} == wanted
+    wanted = {"ZnS-AB_cF8_216_c_a": "AB_cF8_216_c_a"}
+    assert {e.id: e.source["id"] for e in sources.entries(Crystals(), wanted)} == wanted

@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 
 from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
@@ -34,7 +34,7 @@ def class_names() -> list[str]:
     ]
 
 
-def entries(options: None = None, only: frozenset[str] | None = None) -> Iterator[Entry]:
+def entries(options: None = None, only: Mapping[str, str] | None = None) -> Iterator[Entry]:
     """The library's crystals, by their class names, with ids such as ``ZnS-AB_cF8_216_c_a``."""
     release = f"pymatgen-core {version('pymatgen-core')}"
     labelled = zip(AFLOW_PROTOTYPE_LIBRARY, class_names(), strict=True)

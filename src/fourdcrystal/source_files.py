@@ -5,7 +5,7 @@ which nobody looked at every member, bad ones are counted and left out.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def _from_row(row: dict[str, Any]) -> Structure:
     return Structure(lattice, row["species"], [frac[i : i + 3] for i in range(0, len(frac), 3)])
 
 
-def entries(options: Files, only: frozenset[str] | None = None) -> Iterator[Entry]:
+def entries(options: Files, only: Mapping[str, str] | None = None) -> Iterator[Entry]:
     """The structures of all files, with their file names as ids.
 
     Raises:

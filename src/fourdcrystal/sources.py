@@ -5,7 +5,7 @@ ordered structure: that is counted, never lost. Each source lives in a module of
 """
 
 import importlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ NO_ELEMENT = "species that are no chemical elements"
 NO_VOLUME = "cell without volume"
 MISSING = "not in the database"
 DEPRECATED = "deprecated in the database"
+NON_COMMERCIAL = "not for commercial use"
 
 _LEAST_VOLUME = 0.1  # Å³ per atom; a neutral atom takes a hundred times as much
 
@@ -76,12 +77,12 @@ def ordered(structure: "Structure") -> tuple["Structure | None", str]:
     return Structure(structure.lattice, symbols, structure.frac_coords), ""
 
 
-def entries(crystals: Crystals, only: Collection[str] | None = None) -> Iterator[Entry]:
+def entries(crystals: Crystals, only: Mapping[str, str] | None = None) -> Iterator[Entry]:
     """Everything that the chosen source offers.
 
     Args:
         crystals: The section of settings that names the source and its options.
-        only: Ids to be delivered, such as those of a sample sheet; none: all.
+        only: The crystals of a sample sheet, what the source calls them by their ids; none: all.
 
     Yields:
         Entries in an order that is the same in every run.
@@ -90,14 +91,13 @@ def entries(crystals: Crystals, only: Collection[str] | None = None) -> Iterator
         InputError: if the source can't be reached or read; nothing has been lost then.
     """
     module = importlib.import_module(f"fourdcrystal.source_{crystals.source}")
-    wanted = None if only is None else frozenset(only)
     seen: dict[str, str] = {}
-    for entry in module.entries(getattr(crystals, crystals.source, None), wanted):
+    for entry in module.entries(getattr(crystals, crystals.source, None), only):
         if entry.id in seen:
             raise InputError(
                 f"crystals.{crystals.source}: {entry.source.get('id')} and {seen[entry.id]} both give the crystal id "
                 f"'{entry.id}'; ids must differ, so rename one of the two"
             )
         seen[entry.id] = entry.source.get("id", "")
-        if wanted is None or entry.id in wanted:
+        if only is None or entry.id in only:
             yield entry

@@ -1,0 +1,173 @@
+"""Any database that speaks OPTIMADE (some 30 do), by its alias or its address, with a filter.
+
+The protocol is that of C. W. Andersen et al., Sci. Data 8, 217 (2021), version 1.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
+
+from pymatgen.core import Composition, DummySpecies, Structure
+from pymatgen.ext.optimade import OptimadeRester
+from tqdm import tqdm
+
+from fourdcrystal.crystals import safe_id
+from fourdcrystal.errors import InputError
+from fourdcrystal.polite import Session
+from fourdcrystal.settings import Optimade
+from fourdcrystal.sources import MISSING, PARTIAL_OCCUPANCY, UNREADABLE, Entry, ordered, origin
+
+PAGE = 100  # entries in one request; servers may give fewer
+IDS = 40  # ids in one filter: addresses longer than some thousand characters are refused
+FIELDS = "lattice_vectors,cartesian_site_positions,species,species_at_sites,dimension_types"
+
+
+def base_url(provider: str) -> str:
+    """Address of a provider, without the version.
+
+    Raises:
+        InputError: for an alias that nobody knows.
+    """
+    aliases = OptimadeRester.aliases
+    if provider.startswith(("http://", "https://")):
+        return provider.rstrip("/").removesuffix("/v1")
+    if provider in aliases:
+        return aliases[provider].rstrip("/")
+    close = difflib.get_close_matches(provider, aliases, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(sorted(aliases))}"
+    raise InputError(f"crystals.optimade.provider: '{provider}' is neither a known alias nor an address; {hint}")
+
+
+class Provider:
+    """One OPTIMADE database."""
+
+    def __init__(self, provider: str) -> None:
+        self.url = base_url(provider)
+        self.name = provider if "://" not in provider else str(urlsplit(provider).hostname)
+        self._session = Session("crystals.optimade")
+        about = self._ask(f"{self.url}/v1/info")
+        attributes = (about.get("data") or {}).get("attributes") or {}
+        if "api_version" not in attributes:
+            raise InputError(
+                f"crystals.optimade.provider: {self.url} is no OPTIMADE server (no api_version in /v1/info)"
+            )
+        if attributes.get("is_index"):
+            raise InputError(
+                f"crystals.optimade.provider: {self.url} is an index; name one of the databases that it lists"
+            )
+        meta = about.get("meta") or {}
+        self.licence = _licence(attributes, meta)
+        self.version = str(
+            (meta.get("database") or {}).get("version") or (meta.get("implementation") or {}).get("version")
+        )
+
+    def _ask(self, url: str, **parameters: str | int) -> dict[str, Any]:
+        response = self._session.get(url, params=parameters)
+        try:
+            content = response.json()
+        except ValueError:
+            content = {}
+        if response.status_code == 200 and isinstance(content, dict) and content:
+            return content
+        errors = content.get("errors") if isinstance(content, dict) else None
+        said = str((errors or [{}])[0].get("detail") or f"status {response.status_code}").splitlines()[0]
+        setting = "filter" if response.status_code in (400, 422) and "filter" in parameters else "provider"
+        raise InputError(f"crystals.optimade.{setting}: {url} can't answer ({said[:200]})")
+
+    def structures(self, criteria: str, most: int) -> Iterator[dict[str, Any]]:
+        """Structure entries that meet a filter, page by page."""
+        parameters: dict[str, str | int] = {"response_fields": FIELDS, "page_limit": min(PAGE, most)}
+        if criteria:
+            parameters["filter"] = criteria
+        page = self._ask(f"{self.url}/v1/structures", **parameters)
+        while True:
+            yield from page.get("data") or []
+            following = (page.get("links") or {}).get("next")
+            following = following.get("href") if isinstance(following, dict) else following
+            if not following or not page.get("data"):
+                return
+            page = self._ask(following)
+
+
+def _licence(attributes: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+    """What the server says about its licence, in whichever of the places that the standard allows."""
+    for where in (attributes, meta):
+        for key in ("available_licenses_for_entries", "available_licenses", "license"):
+            if said := where.get(key):
+                said = said.get("href") if isinstance(said, dict) else said
+                return ", ".join(said) if isinstance(said, list) else str(said)
+    return "unspecified"
+
+
+def _structure(attributes: Mapping[str, Any]) -> Structure:
+    """The crystal that an entry's attributes describe.
+
+    Raises:
+        KeyError, ValueError, TypeError: if they don't describe one.
+    """
+    compositions = {}
+    for species in attributes["species"]:
+        parts: dict[Any, float] = {}
+        for symbol, share in zip(species["chemical_symbols"], species["concentration"], strict=True):
+            if symbol == "vacancy":
+                continue  # what is missing to 1 makes the site a partly empty one
+            parts[DummySpecies("X") if symbol == "X" else symbol] = share
+        compositions[species["name"]] = Composition(parts)
+    return Structure(
+        attributes["lattice_vectors"],
+        [compositions[name] for name in attributes["species_at_sites"]],
+        attributes["cartesian_site_positions"],
+        coords_are_cartesian=True,
+    )
+
+
+def _entry(document: Mapping[str, Any], provider: Provider, name: str | None) -> Entry:
+    id = str(document["id"])
+    own = id if id.startswith(provider.name) else f"{provider.name}-{id}"
+    identity = name or safe_id(own)
+    citation = f"{provider.url}/v1/structures/{id}"
+    source = origin(f"OPTIMADE {provider.name}", id, provider.version, provider.licence, citation)
+    attributes = document.get("attributes") or {}
+    try:
+        if (attributes.get("dimension_types") or [1, 1, 1]) != [1, 1, 1]:
+            return Entry(identity, None, source, UNREADABLE, f"{id} is not periodic in three dimensions")
+        structure, problem = ordered(_structure(attributes))
+    except (KeyError, ValueError, TypeError) as error:
+        return Entry(identity, None, source, UNREADABLE, f"{id} describes no crystal ({error})")
+    return Entry(
+        identity, structure, source, problem, f"{id} has partial occupancy" if problem == PARTIAL_OCCUPANCY else ""
+    )
+
+
+def entries(options: Optimade, only: Mapping[str, str] | None = None) -> Iterator[Entry]:
+    """Crystals of an OPTIMADE database.
+
+    Args:
+        options: Provider, filter and the largest number of structures.
+        only: Crystals of a sample sheet, ids by what the database calls them; none: those that meet the filter.
+
+    Raises:
+        InputError: for an unknown alias, a refused filter, or a server that can't be reached or is none of OPTIMADE's.
+    """
+    if not options.provider:
+        raise InputError(f"crystals.optimade.provider: is empty; known are {', '.join(sorted(OptimadeRester.aliases))}")
+    provider = Provider(options.provider)
+    if only is None:
+        found = islice(provider.structures(options.filter, options.max_structures), options.max_structures)
+        for document in tqdm(found, desc=provider.name, unit="crystal"):
+            yield _entry(document, provider, None)
+        return
+    names = {source_id: id for id, source_id in only.items()}
+    wanted = sorted(names)
+    for start in range(0, len(wanted), IDS):
+        batch = wanted[start : start + IDS]
+        criteria = " OR ".join(f'id="{id}"' for id in batch)
+        documents = {str(d["id"]): d for d in provider.structures(criteria, PAGE)}
+        for id in batch:
+            if id in documents:
+                yield _entry(documents[id], provider, names[id])
+            else:
+                source = origin(f"OPTIMADE {provider.name}", id, provider.version, provider.licence)
+                yield Entry(names[id], None, source, MISSING, f"{id} is not in {provider.name}")
