@@ -3,13 +3,12 @@
 import json
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fourdcrystal import bragg_vectors, correlation, detection_plots, files, mapping, scan_truth
+from fourdcrystal import __version__, bragg_vectors, correlation, detection_plots, files, mapping, scan_truth
 from fourdcrystal.inference import Detector, Method
 from fourdcrystal.mapping import FLAGS, Maps
 from fourdcrystal.peaks import Peaks
@@ -115,7 +114,7 @@ def summary(scan: Scan, found: Detected) -> dict[str, Any]:
         "lattice_angle_degree": _rounded(angle, 3),
         "lattice_residual_px": _rounded(_median(maps.lattices.residual), 4),
         "strain_sigma": _rounded(sigma, 6),
-        "version": version("fourdcrystal"),
+        "version": __version__,
     }
 
 
@@ -145,7 +144,7 @@ def write(
     Returns:
         The summary.
     """
-    maps, attributes = found.maps, {"scan": scan.name, "sampling_invA": scan.dq, "version": version("fourdcrystal")}
+    maps, attributes = found.maps, {"scan": scan.name, "sampling_invA": scan.dq, "version": __version__}
     vectors = bragg_vectors.table(found.peaks, scan.grid, maps.centres, scan.dq)
     bragg_vectors.write_parquet(output / "bragg_vectors.parquet", vectors)
     bragg_vectors.write_emd(output / "bragg_vectors.h5", found.peaks, scan.grid, scan.shape, maps.centres, scan.dq)

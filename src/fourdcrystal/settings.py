@@ -104,6 +104,7 @@ class Crystals(Section):
 
     source: Literal["aflow", "mp", "optimade", "files"] = Field("aflow", description="where structures come from")
     sheet: Path | None = Field(None, description="sample sheet (crystals.csv) that freezes a selection; none: select")
+    per_job: int = Quantity(1, "crystals", "simulated by one job; changes neither data nor paths", ge=1, le=10000)
     mp: MaterialsProject = MaterialsProject()
     optimade: Optimade = Optimade()
     files: Files = Files()

@@ -5,7 +5,7 @@ Reading it takes the standard library only, so that the workflow knows its cryst
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -108,3 +108,9 @@ def one(path: str | Path, id: str) -> Row:
         if row.id == id:
             return row
     raise InputError(f"{path}: has no crystal '{id}'")
+
+
+def divide(ids: Sequence[str], per_job: int) -> dict[str, list[str]]:
+    """Crystals that are simulated together, in the order of the sheet, by the name of their job."""
+    starts = range(0, len(ids), per_job)
+    return {f"{number:05d}": list(ids[start : start + per_job]) for number, start in enumerate(starts)}

@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
 
-from fourdcrystal import shards
+from fourdcrystal import __version__, shards
 from fourdcrystal.checksums import seal
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced_folder
@@ -44,9 +44,9 @@ class Writer:
 
     def put_probe(self, probe: ArrayLike) -> None:
         """Write the vacuum probes, (energy, semiangle, qx, qy), each with maximum 1. Comes first."""
-        exact = np.asarray(probe, dtype=np.float32)
-        self._beam = exact.sum((-2, -1), dtype=np.float64)
-        self._array("probe", rounded(exact, PATTERN_STEP))
+        images = rounded(probe, PATTERN_STEP)
+        self._beam = _total(images)
+        self._array("probe", images)
 
     def put(
         self,
@@ -72,13 +72,13 @@ class Writer:
         """
         if orientation in self._reflections:
             raise ValueError(f"orientation {orientation} is written twice")
-        exact = np.asarray(cbed, dtype=np.float32)
-        total = exact.sum((-2, -1), dtype=np.float64)
+        if np.shape(cbed) != (shape := self._shape("cbed")[1:]):
+            raise ValueError(f"cbed has the shape {np.shape(cbed)}, not {shape}")
+        images = rounded(cbed, PATTERN_STEP)
+        total = _total(images)
         if not np.isfinite(total).all():
             raise ValueError(f"cbed of orientation {orientation} has values that are not finite")
-        if exact.shape != (shape := self._shape("cbed")[1:]):
-            raise ValueError(f"cbed has the shape {exact.shape}, not {shape}")
-        shards.write(self._folder / "cbed" / "c" / f"{orientation}/0/0/0/0/0", rounded(exact, PATTERN_STEP))
+        shards.write(self._folder / "cbed" / "c" / f"{orientation}/0/0/0/0/0", images)
         self._small["vg"][orientation] = rounded(vg, POTENTIAL_STEP)
         self._small["qz"][orientation] = rounded(qz, HEIGHT_STEP)
         self._small["intensity"][orientation] = total / self._beam[:, :, None]
@@ -139,6 +139,11 @@ class Writer:
         )
 
 
+def _total(images: NDArray[np.float16]) -> NDArray[np.float64]:
+    """Sum over the pixels of each image."""
+    return images.astype(np.float32).sum((-2, -1), dtype=np.float64)
+
+
 @contextmanager
 def new_store(
     path: str | Path, crystal: "Crystal", axes: Axes, recipe: Mapping[str, Any], patterns_version: int
@@ -159,11 +164,12 @@ def new_store(
         writer = Writer(folder, axes)
         yield writer
         writer.finish()
-        zarr.open_group(folder, mode="r+").attrs.update(_attributes(crystal, recipe, patterns_version))
+        zarr.open_group(folder, mode="r+").attrs.update(attributes(crystal, recipe, patterns_version))
         seal(folder)
 
 
-def _attributes(crystal: "Crystal", recipe: Mapping[str, Any], patterns_version: int) -> dict[str, Any]:
+def attributes(crystal: "Crystal", recipe: Mapping[str, Any], patterns_version: int) -> dict[str, Any]:
+    """What a store says of its origin: the crystal, the whole recipe, and versions."""
     from fourdcrystal.crystals import structure_to_dict  # pymatgen, which reading a store doesn't need
 
     return {
@@ -180,7 +186,7 @@ def _attributes(crystal: "Crystal", recipe: Mapping[str, Any], patterns_version:
         },
         "recipe": dict(recipe),
         "versions": {
-            "fourdcrystal": version("fourdcrystal"),
+            "fourdcrystal": __version__,
             "abtem": version("abtem"),
             "patterns": patterns_version,
         },

@@ -9,10 +9,7 @@ rule catalogue:
     """
     input:
         sheet=sheet_path,
-        stores=lambda wildcards: expand(
-            f"{RESULTS}/patterns/{{crystal}}.zarr/zarr.json",
-            crystal=crystal_ids(wildcards),
-        ),
+        stores=finished_patterns,
     output:
         f"{RESULTS}/catalogue.parquet",
     log:
@@ -43,6 +40,6 @@ rule verify:
         "../../envs/simulation.yaml"
     threads: CORES
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
         "python $SCRIPTS/verify.py {params.results} --sheet {input.sheet} --workers {threads} -o {output} > {log} 2>&1"

@@ -72,7 +72,7 @@ if not SHEET:
                 *(
                     f"crystals.{name}"
                     for name in type(settings.crystals).model_fields
-                    if name not in ("sheet", "aflow", "mp", "optimade", "files")
+                    if name not in ("sheet", "per_job", "aflow", "mp", "optimade", "files")
                 ),
             ),
         shell:

@@ -75,21 +75,35 @@ def crystal_row(wildcards):
     return row
 
 
-def crystal_identity(wildcards):
-    row = crystal_row(wildcards)
-    kept = [
-        row.prototype,
-        row.formula,
-        row.spacegroup,
-        row.crystal_system,
-        row.source_id,
-    ]
+def identity(row):
+    kept = [row.prototype, row.formula, row.spacegroup, row.crystal_system, row.source_id]
     return json.dumps([kept, recipe.part(settings, "crystals.source", *IDENTITY)])
+
+
+def crystal_identity(wildcards):
+    return identity(crystal_row(wildcards))
 
 
 def crystal_file(wildcards):
     """The user's own file that a crystal comes from; databases have none."""
     return crystal_row(wildcards).source_id.split("#")[0] if settings.crystals.source == "files" else []
+
+
+def shards(wildcards):
+    """Names of the jobs that simulate several crystals each, and the crystals of each."""
+    return sample_sheet.divide(crystal_ids(wildcards), settings.crystals.per_job)
+
+
+def shard_identities(wildcards):
+    """What the crystals of a shard are: a changed one makes its shard again."""
+    return [identity(rows(wildcards)[id]) for id in shards(wildcards)[wildcards.shard]]
+
+
+def finished_patterns(wildcards):
+    """What says that all stores are there: their metadata, or the records of the jobs that made several of them."""
+    if settings.crystals.per_job == 1:
+        return expand(f"{RESULTS}/patterns/{{crystal}}.zarr/zarr.json", crystal=crystal_ids(wildcards))
+    return expand(f"{RESULTS}/shards/{{shard}}.json", shard=shards(wildcards))
 
 
 def composed(wildcards):

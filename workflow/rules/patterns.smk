@@ -14,51 +14,81 @@ SIMULATED = recipe.part(
 )
 
 
-rule supercells:
-    """Every crystal in all its orientations: unrotated, on zone axes, slightly off them, and at random.
+if settings.crystals.per_job == 1:
 
-    The infinite crystal is rotated, then a box is cut from it. Each box is checked: density, composition, distances and
-    the surroundings of atoms are the crystal's. The box can't fit a rotated crystal, so its lateral seam is a defect
-    that the probe must not see.
-    """
-    input:
-        f"{RESULTS}/crystals/{{crystal}}.json",
-    output:
-        temp(f"{RESULTS}/supercells/{{crystal}}.npz"),
-    log:
-        f"{RESULTS}/logs/supercells/{{crystal}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/supercells/{{crystal}}.tsv"
-    conda:
-        "../../envs/simulation.yaml"
-    params:
-        settings=SIMULATED,
-        version=PATTERNS_VERSION,
-    shell:
-        "python $SCRIPTS/supercells.py --settings {params.settings:q} {input} -o {output} > {log} 2>&1"
+    rule supercells:
+        """Every crystal in all its orientations: unrotated, on zone axes, slightly off them, and at random.
 
+        The infinite crystal is rotated, then a box is cut from it. Each box is checked: density, composition, distances and
+        the surroundings of atoms are the crystal's. The box can't fit a rotated crystal, so its lateral seam is a defect
+        that the probe must not see.
+        """
+        input:
+            f"{RESULTS}/crystals/{{crystal}}.json",
+        output:
+            temp(f"{RESULTS}/supercells/{{crystal}}.npz"),
+        log:
+            f"{RESULTS}/logs/supercells/{{crystal}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/supercells/{{crystal}}.tsv"
+        conda:
+            "../../envs/simulation.yaml"
+        params:
+            settings=SIMULATED,
+            version=PATTERNS_VERSION,
+        shell:
+            "python $SCRIPTS/supercells.py --settings {params.settings:q} {input} -o {output} > {log} 2>&1"
 
-rule simulate:
-    """Multislice: the probe at every energy and semi-angle through every supercell, recorded at every thickness.
+    rule simulate:
+        """Multislice: the probe at every energy and semi-angle through every supercell, recorded at every thickness.
 
-    All waves of an orientation share one potential. Beside each pattern go its labels, drawn from the crystal's
-    structure factors where the Ewald sphere comes near a reflection.
-    """
-    input:
-        crystal=f"{RESULTS}/crystals/{{crystal}}.json",
-        supercells=rules.supercells.output,
-    output:
-        f"{RESULTS}/patterns/{{crystal}}.zarr/zarr.json",
-    log:
-        f"{RESULTS}/logs/simulate/{{crystal}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/simulate/{{crystal}}.tsv"
-    conda:
-        "../../envs/simulation.yaml"
-    params:
-        settings=SIMULATED,
-        version=PATTERNS_VERSION,
-        store=lambda wildcards, output: os.path.dirname(output[0]),
-    shell:
-        "python $SCRIPTS/simulate.py --settings {params.settings:q} {input.crystal} {input.supercells}"
-        " -o {params.store} > {log} 2>&1"
+        All waves of an orientation share one potential. Beside each pattern go its labels, drawn from the crystal's
+        structure factors where the Ewald sphere comes near a reflection.
+        """
+        input:
+            crystal=f"{RESULTS}/crystals/{{crystal}}.json",
+            supercells=rules.supercells.output,
+        output:
+            f"{RESULTS}/patterns/{{crystal}}.zarr/zarr.json",
+        log:
+            f"{RESULTS}/logs/simulate/{{crystal}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/simulate/{{crystal}}.tsv"
+        conda:
+            "../../envs/simulation.yaml"
+        params:
+            settings=SIMULATED,
+            version=PATTERNS_VERSION,
+            store=lambda wildcards, output: os.path.dirname(output[0]),
+        shell:
+            "python $SCRIPTS/simulate.py --settings {params.settings:q} {input.crystal} {input.supercells}"
+            " -o {params.store} > {log} 2>&1"
+
+else:
+
+    rule simulate_shard:
+        """The same for several crystals in one job: the start of a process or a GPU is paid once for all of them.
+
+        Stores are the same, in the same places; those that are complete and current are kept. The record lists their
+        checksums.
+        """
+        input:
+            structures=ancient(STRUCTURES),
+            sheet=ancient(sheet_path),
+        output:
+            f"{RESULTS}/shards/{{shard}}.json",
+        log:
+            f"{RESULTS}/logs/simulate_shard/{{shard}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/simulate_shard/{{shard}}.tsv"
+        conda:
+            "../../envs/simulation.yaml"
+        params:
+            settings=SIMULATED,
+            version=PATTERNS_VERSION,
+            ids=lambda wildcards: shards(wildcards)[wildcards.shard],
+            identities=shard_identities,
+            patterns=f"{RESULTS}/patterns",
+        shell:
+            "python $SCRIPTS/simulate_shard.py --settings {params.settings:q} {input.structures} {input.sheet}"
+            " --ids {params.ids} --patterns {params.patterns} -o {output} > {log} 2>&1"
