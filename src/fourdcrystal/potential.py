@@ -13,7 +13,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from fourdcrystal import scattering
-from fourdcrystal.propagation import CUTOFF, Grid, stack
+from fourdcrystal.propagation import CUTOFF, DeviceWave, Grid, Wave, stack
 from fourdcrystal.supercell import Supercell
 
 Placement = Literal["exact", "bilinear"]
@@ -66,7 +66,7 @@ def slices(
     slice_thickness: float,
     b: Mapping[str, float],
     placement: Placement = "exact",
-    xp: ModuleType = np,
+    work: Wave | DeviceWave | None = None,
 ) -> Iterator[Any]:
     """Projected potential of one slice after the other, each atom wholly in the slice of its centre.
 
@@ -77,92 +77,68 @@ def slices(
         b: B of every element [Å²].
         placement: ``exact`` gives each atom its exact place; ``bilinear`` shares it among four grid points as abTEM
             does, which weakens reflections far out (docs/physics.md).
-        xp: NumPy, or CuPy for potentials on a GPU.
+        work: A wave to compute in, from ``stack(grid, xp, full=placement == "bilinear")``; none: a new one on the CPU.
 
     Yields:
         Potential times the grid's checkerboard [V Å], (n, n), float32; valid until the next is asked for.
     """
+    wave = stack(grid, full=placement == "bilinear") if work is None else work
+    xp = wave.xp
     count = round(cell.box[2] / slice_thickness)
-    index = np.clip(np.floor(cell.positions[:, 2] / slice_thickness + 1e-9).astype(int), 0, count - 1)
-    elements = np.unique(cell.numbers)
-    order = np.lexsort((index, cell.numbers))
-    pixels = cell.positions[order, :2] / grid.sampling
-    index = index[order]
-    place = cell.numbers[order].astype(np.int64) * count + index
+    index = np.clip(np.floor(cell.positions[:, 2] / slice_thickness + 1e-9).astype(np.int64), 0, count - 1)
+    elements = np.unique(cell.numbers).astype(np.int64)
+    key = cell.numbers * np.int64(count) + index
+    order = np.argsort(key, kind="stable")
+    key, index = key[order], index[order]
+    place, weight = spread(cell.positions[order, :2] / grid.sampling, grid.n, placement)
+    # in pairs of slices: the first is the real part, the second the imaginary part of a complex array
+    place *= np.array([[2 * grid.n], [2]])
+    place[:, 1] += index[:, None] % 2
     tables = [xp.asarray(factors(grid, chemical_symbols[e], b[chemical_symbols[e]], placement)) for e in elements]
-    wave = stack(grid, xp, full=placement == "bilinear")
-    checkerboard = xp.asarray(grid.checkerboard)
+    # atoms of each element in each pair of slices
+    starts = np.searchsorted(key, elements[:, None] * count + np.arange(0, count, 2))
+    stops = np.searchsorted(key, elements[:, None] * count + np.minimum(np.arange(2, count + 2, 2), count))
     total = xp.empty_like(wave.spectrum)
-    for first in range(0, count, 2):
+    for pair in range(starts.shape[1]):
         total[...] = 0
-        for element, table in zip(elements, tables, strict=True):
-            start, stop = np.searchsorted(place, int(element) * count + np.array([first, min(first + 2, count)]))
-            if start == stop:
-                continue
-            atoms = slice(start, stop)
-            xp.multiply(
-                _spread(pixels[atoms], index[atoms] - first, grid.n, placement, xp), checkerboard, out=wave.real
-            )
-            wave.forward()
-            total += wave.spectrum * table
+        for table, start, stop in zip(tables, starts[:, pair], stops[:, pair], strict=True):
+            if start < stop:
+                wave.real.view(xp.float32)[...] = _sums(place[start:stop], weight[start:stop], grid.n, xp)
+                wave.forward()
+                wave.spectrum *= table
+                total += wave.spectrum
         wave.spectrum[...] = total
         wave.backward()
         yield wave.real.real
-        if first + 1 < count:
+        if 2 * pair + 1 < count:
             yield wave.real.imag
 
 
-def _spread(pixels: np.ndarray, second: np.ndarray, n: int, placement: Placement, xp: ModuleType) -> Any:
-    """Atoms spread over the grid, (n, n), complex64: the first slice's in the real part, the second's in the imaginary.
+def _sums(place: np.ndarray, weight: np.ndarray, n: int, xp: ModuleType) -> Any:
+    """What atoms give to each number of a complex array, (n, 2n); ``place`` and ``weight`` are (N, 2, width)."""
+    points = (place[:, 0, :, None] + place[:, 1, None, :]).ravel()
+    shares = (weight[:, 0, :, None] * weight[:, 1, None, :]).ravel()
+    return xp.bincount(xp.asarray(points), weights=xp.asarray(shares), minlength=2 * n * n).reshape(n, 2 * n)
+
+
+def spread(pixels: np.ndarray, n: int, placement: Placement = "exact") -> tuple[np.ndarray, np.ndarray]:
+    """Grid lines that each atom is spread over, and its share on each, times the grid's checkerboard.
+
+    An atom's share of a point is the product of those of its two lines.
 
     Args:
         pixels: Positions in grid points, (N, 2).
-        second: 0 for atoms of the first slice, 1 for the second's, (N,).
-        n: Points along each axis.
+        n: Points along each axis; positions are periodic.
         placement: How.
-        xp: Array module of the result.
+
+    Returns:
+        Indices of lines, int64, and shares, both (N, 2, lines of an atom).
     """
-    width = WIDTH if placement == "exact" else 2
-    corner = np.ceil(pixels - width / 2) if placement == "exact" else np.floor(pixels)
-    steps = np.arange(width)
-    distance = corner[:, :, None] + steps - pixels[:, :, None]  # (N, 2, width)
-    weight = _semicircle(distance) if placement == "exact" else 1 - np.abs(distance)
-    place = (corner[:, :, None].astype(np.int64) + steps) % n
-    bins = ((place[:, 0, :, None] * n + place[:, 1, None, :]) * 2 + second[:, None, None]).ravel()
-    values = (weight[:, 0, :, None] * weight[:, 1, None, :]).ravel()
-    if xp is not np:
-        bins, values = xp.asarray(bins), xp.asarray(values)
-    return xp.bincount(bins, weights=values, minlength=2 * n * n).astype(xp.float32).view(xp.complex64).reshape(n, n)
-
-
-def finite_slices(
-    cell: Supercell, grid: Grid, slice_thickness: float, b: Mapping[str, float], xp: ModuleType = np
-) -> Iterator[Any]:
-    """Projected potential of one slice after the other, each atom's integrated between the slice's faces, by abTEM.
-
-    Args:
-        cell: Atoms; periodic along x and y.
-        grid: The wave's grid, over the cell's lateral edges.
-        slice_thickness: Thickness of a slice [Å]; the cell's is a multiple.
-        b: B of every element [Å²].
-        xp: NumPy, or CuPy for potentials on a GPU.
-
-    Yields:
-        Potential times the grid's checkerboard [V Å], (n, n), float32.
-    """
-    import abtem  # takes seconds, and only this projection needs it
-    from abtem.parametrizations import LobatoParametrization
-    from ase import Atoms
-
-    sigmas = {symbol: float(np.sqrt(value / (8 * np.pi**2))) for symbol, value in b.items() if value > 0}
-    built = abtem.Potential(
-        Atoms(cell.numbers, cell.positions, cell=cell.box, pbc=True),
-        gpts=grid.n,
-        slice_thickness=slice_thickness,
-        projection="finite",
-        parametrization=LobatoParametrization(sigmas=sigmas),
-        device="cpu" if xp is np else "gpu",
-    )
-    checkerboard = xp.asarray(grid.checkerboard)
-    for piece in built.generate_slices():
-        yield piece.array[0] * checkerboard
+    exact = placement == "exact"
+    width = WIDTH if exact else 2
+    corner = np.ceil(pixels - width / 2) if exact else np.floor(pixels)
+    lines = corner[:, :, None] + np.arange(width)
+    distance = lines - pixels[:, :, None]
+    share = _semicircle(distance) if exact else 1 - np.abs(distance)
+    place = lines.astype(np.int64)
+    return place % n, share * (1 - 2 * (place % 2))

@@ -88,6 +88,7 @@ class Wave:
     Attributes:
         real: The arrays in real space, (..., n, n), complex64.
         spectrum: The kept columns in Fourier space, (..., n, columns). Valid after ``forward``.
+        xp: Array module.
     """
 
     def __init__(self, grid: Grid, full: bool = False, scratch: "Wave | None" = None) -> None:
@@ -98,6 +99,7 @@ class Wave:
             full: Keep all columns, not only those within the band limit.
             scratch: Waves that are used one after another may share one's scratch memory.
         """
+        self.xp = np
         kept = slice(0, grid.n) if full else grid.band
         pitch = grid.n + PADDING
         buffer = pyfftw.zeros_aligned((grid.n, pitch), dtype="complex64")
@@ -142,21 +144,21 @@ class DeviceWave:
             shape: Of the stack.
         """
         self._kept = slice(0, grid.n) if full else grid.band
-        self._xp = xp
+        self.xp = xp
         self.real = xp.zeros((*shape, grid.n, grid.n), dtype=xp.complex64)
         self._full = xp.zeros_like(self.real)
         self.spectrum = self._full[..., self._kept]
 
     def forward(self) -> None:
         """To Fourier space, without a factor."""
-        self._full = self._xp.fft.fft2(self.real)
+        self._full = self.xp.fft.fft2(self.real)
         self.spectrum = self._full[..., self._kept]
 
     def backward(self) -> None:
         """To real space, without a factor: a round trip multiplies by n²."""
         self._full[..., : self._kept.start] = 0
         self._full[..., self._kept.stop :] = 0
-        self.real[...] = self._xp.fft.ifft2(self._full, norm="forward")
+        self.real[...] = self.xp.fft.ifft2(self._full, norm="forward")
 
 
 def stack(grid: Grid, xp: ModuleType = np, full: bool = False) -> Wave | DeviceWave:
@@ -167,30 +169,29 @@ def stack(grid: Grid, xp: ModuleType = np, full: bool = False) -> Wave | DeviceW
 class Transmission:
     """Turns potential slices into band-limited transmission functions for one energy."""
 
-    def __init__(self, grid: Grid, interaction: float, work: Wave | DeviceWave, xp: ModuleType = np) -> None:
+    def __init__(self, grid: Grid, interaction: float, work: Wave | DeviceWave) -> None:
         """Prepare the transmission functions of an energy.
 
         Args:
             grid: The wave's grid.
             interaction: Interaction constant [1/(V Å)].
             work: A wave to compute in; may be shared with others.
-            xp: Array module.
         """
-        self._xp, self._work = xp, work
+        self._work, xp = work, work.xp
         self._checkerboard = xp.asarray(grid.checkerboard)
         self._phase_per_volt = self._checkerboard * np.float32(interaction)
         self._aperture = xp.asarray(grid.aperture / grid.n**2)
         self._phase = xp.empty_like(self._checkerboard)
         self._part = xp.empty_like(self._checkerboard)
-        self._result = xp.empty((grid.n, grid.n), dtype=xp.complex64)
 
-    def __call__(self, potential: Any) -> Any:
-        """exp(iσV), band-limited, (n, n), complex64; valid until the next call.
+    def __call__(self, potential: Any, out: Any) -> None:
+        """exp(iσV), band-limited, into ``out``, (n, n), complex64.
 
         Args:
             potential: Projected potential of the slice times the grid's checkerboard [V Å], (n, n).
+            out: Where the result goes.
         """
-        xp, real = self._xp, self._work.real
+        xp, real = self._work.xp, self._work.real
         xp.multiply(potential, self._phase_per_volt, out=self._phase)
         for function, part in ((xp.cos, real.real), (xp.sin, real.imag)):
             function(self._phase, out=self._part)
@@ -198,4 +199,4 @@ class Transmission:
         self._work.forward()
         self._work.spectrum *= self._aperture
         self._work.backward()
-        return xp.multiply(self._work.real, self._checkerboard, out=self._result)
+        xp.multiply(self._work.real, self._checkerboard, out=out)

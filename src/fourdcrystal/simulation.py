@@ -8,12 +8,14 @@ from typing import Any, NoReturn
 import numpy as np
 from ase.data import chemical_symbols
 
-from fourdcrystal import potential, probe, scattering
+from fourdcrystal import finite, potential, probe, scattering
 from fourdcrystal.camera import Camera
 from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import DeviceWave, Grid, Transmission, Wave, fast_length, stack
 from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, box_edge, wave_sampling
 from fourdcrystal.supercell import Supercell
+
+BLOCK = 8  # slices whose transmission functions are kept at a time
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,12 @@ class Instrument:
     """
 
     def __init__(
-        self, microscope: Microscope, specimen: Specimen, detector: DetectorSettings, xp: ModuleType = np
+        self,
+        microscope: Microscope,
+        specimen: Specimen,
+        detector: DetectorSettings,
+        xp: ModuleType = np,
+        placement: potential.Placement = "exact",
     ) -> None:
         """Prepare an instrument.
 
@@ -50,11 +57,12 @@ class Instrument:
             specimen: Thicknesses, box, slices.
             detector: The camera.
             xp: NumPy, or CuPy to compute on a GPU.
+            placement: How atoms are put on the grid; ``bilinear`` gives abTEM's numbers.
 
         Raises:
             InputError: if the box can't hold a probe, or the aperture or the aberrations can't be used.
         """
-        self.microscope, self.specimen, self.xp = microscope, specimen, xp
+        self.microscope, self.specimen, self.xp, self.placement = microscope, specimen, xp, placement
         self.edge, self.thickness = box_edge(specimen, detector), specimen.thickness[-1]
         self.grid = Grid(fast_length(self.edge / wave_sampling(specimen, detector)), self.edge)
         binning = round(self.edge * detector.dq)
@@ -66,12 +74,14 @@ class Instrument:
         brightest = vacuum.max((-2, -1), keepdims=True)
         self.probe = vacuum / brightest
         self._spectra /= np.sqrt(brightest)
-        self._scratch = stack(self.grid, xp)
-        self._transmissions = [Transmission(self.grid, scattering.interaction(e), self._scratch, xp) for e in energies]
+        self._work = stack(self.grid, xp, full=placement == "bilinear")  # of potentials
+        scratch = stack(self.grid, xp)
+        self._transmissions = [Transmission(self.grid, scattering.interaction(e), scratch) for e in energies]
         kernels = [self.grid.propagator(e, specimen.slice_thickness) / self.grid.n**2 for e in energies]
         self._kernels = [xp.asarray(k) for k in kernels]
         self._waves = self._bundles()
-        self._planes = [round(t / specimen.slice_thickness) for t in specimen.thickness]
+        self._block = xp.empty((len(energies), BLOCK, self.grid.n, self.grid.n), dtype=xp.complex64)
+        self._planes = {round(t / specimen.slice_thickness): i for i, t in enumerate(specimen.thickness)}
         self._check_vacuum()
 
     def _bundles(self) -> list[tuple[int, Any, slice]]:
@@ -125,33 +135,44 @@ class Instrument:
         for energy, wave, angles in self._waves:
             wave.spectrum[...] = xp.asarray(self._spectra[energy, angles]).reshape(wave.spectrum.shape)
             wave.backward()
-        make = potential.slices if specimen.projection == "infinite" else potential.finite_slices
-        potentials = make(cell, self.grid, specimen.slice_thickness, b, xp=xp)
-        for number, projected in enumerate(potentials, start=1):
-            plane = self._planes.index(number) if number in self._planes else None
-            transmission = None
-            at = -1
+        if specimen.projection == "infinite":
+            potentials = potential.slices(cell, self.grid, specimen.slice_thickness, b, self.placement, self._work)
+        else:
+            potentials = finite.finite_slices(cell, self.grid, specimen.slice_thickness, b, self._work)
+        number, total = 0, round(self.thickness / specimen.slice_thickness)
+        while number < total:
+            # some slices at a time: a wave that goes through all of them stays in the cache
+            block = range(number, min(number + BLOCK, total))
+            for place in range(len(block)):
+                projected = next(potentials)
+                for energy, transmission in enumerate(self._transmissions):
+                    transmission(projected, out=self._block[energy, place])
             for energy, wave, angles in self._waves:
-                if energy != at:
-                    transmission, at = self._transmissions[energy](projected), energy
-                wave.real *= transmission
-                wave.forward()
-                wave.spectrum *= self._kernels[energy]
-                if plane is not None:
-                    cbed[energy, angles, plane] = self.camera.record(wave.spectrum, xp)
-                wave.backward()
-                if plane is not None:
-                    seam[energy, angles, plane] = self._near_seam(wave.real)
+                for place, before in enumerate(block):
+                    wave.real *= self._block[energy, place]
+                    wave.forward()
+                    wave.spectrum *= self._kernels[energy]
+                    plane = self._planes.get(before + 1)
+                    if plane is not None:
+                        cbed[energy, angles, plane] = self.camera.record(wave.spectrum, xp)
+                    wave.backward()
+                    if plane is not None:
+                        seam[energy, angles, plane] = self._near_seam(wave.real)
+            number = block.stop
         if xp is not np:
             cbed, seam = xp.asnumpy(cbed), xp.asnumpy(seam)
         return Simulated(cbed, seam)
 
     def _near_seam(self, waves: Any) -> Any:
         """Fraction of the intensity within ``seam_margin`` of the box's lateral faces, (...)."""
-        intensity = waves.real**2 + waves.imag**2
         margin = min(round(self.specimen.seam_margin / self.grid.sampling), self.grid.n // 2)
-        inside = intensity[..., margin : self.grid.n - margin, margin : self.grid.n - margin].sum((-2, -1))
-        return 1 - inside / intensity.sum((-2, -1))
+        inner = slice(margin, self.grid.n - margin)
+
+        def power(part: Any) -> Any:
+            parts = part.view(self.xp.float32)  # real and imaginary parts side by side
+            return self.xp.einsum("...ij,...ij->...", parts, parts)
+
+        return 1 - power(waves[..., inner, inner]) / power(waves)
 
     def _check_vacuum(self) -> None:
         for energy, wave, angles in self._waves:
