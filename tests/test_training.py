@@ -83,6 +83,11 @@ def test_early_stopping_and_tensorboard(tmp_path):
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
+def test_mixed_precision_learns_the_same_within_its_rounding(tmp_path):
+    full, half = (fitted(composed(tmp_path / p, f"trainer.precision={p}"))[1] for p in ("32-true", "bf16-mixed"))
+    assert math.isclose(half.rows[-1]["train_loss"], full.rows[-1]["train_loss"], rel_tol=0.05)
+
+
 def test_training_leaves_whole_files_and_the_recipe_in_the_model(tmp_path):
     settings = composed(tmp_path)
     learner, history = fitted(settings)
