@@ -109,11 +109,36 @@ def test_a_production_killed_in_the_middle_resumes_and_ends_the_same(production,
     running.wait()
     killed.snakemake("--unlock")
     killed.snakemake("--cores", "2", "--until", "catalogue")
-    for store in production.results.glob("patterns/*.zarr"):
-        made = killed.results / "patterns" / store.name
-        assert {p.relative_to(store): p.read_bytes() for p in store.rglob("*") if p.is_file()} == {
-            p.relative_to(made): p.read_bytes() for p in made.rglob("*") if p.is_file()
-        }
+    assert same_files(production.results / "patterns", killed.results / "patterns")
+
+
+def same_files(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files with the same bytes."""
+
+    def content(folder: Path) -> dict[Path, bytes]:
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    return content(one) == content(other)
+
+
+def test_how_many_crystals_share_a_job_changes_neither_data_nor_paths(production, tmp_path):
+    shared = new_production(tmp_path)
+    shared.snakemake("--cores", "2", "--until", "catalogue", "--config", "crystals={per_job: 4}")
+    assert len(list(shared.results.glob("shards/*.json"))) == 2
+    assert same_files(production.results / "patterns", shared.results / "patterns")
+    assert (production.results / "catalogue.parquet").read_bytes() == (
+        shared.results / "catalogue.parquet"
+    ).read_bytes()
+
+
+def test_a_job_of_several_crystals_keeps_the_stores_that_are_complete(production, tmp_path):
+    copy = production.copy(tmp_path / "copy")
+    before = {path: path.stat().st_mtime_ns for path in copy.results.glob("patterns/*.zarr/zarr.json")}
+    made_again = sorted(before)[0]
+    made_again.unlink()
+    copy.snakemake("--cores", "2", "--until", "simulate_shard", "--config", "crystals={per_job: 4}")
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert {path for path in before if after[path] != before[path]} == {made_again}
 
 
 BAD = [

@@ -1,0 +1,63 @@
+"""The HTML report: self-contained, complete, and without an error in a browser."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from conftest import ROOT
+
+CATEGORIES = ("0 Overview", "1 Crystals", "2 Patterns", "3 Training", "4 Evaluation", "5 Detection", "6 Cost")
+
+
+@pytest.fixture(scope="module")
+def report(production):
+    path = production.folder / "report.html"
+    production.snakemake("--cores", "1", "--report", str(path))
+    return path
+
+
+def test_the_report_has_every_category_and_loads_nothing_from_elsewhere(report):
+    text = report.read_text()
+    for category in CATEGORIES:
+        assert category in text
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?://", text)
+
+
+def test_every_figure_of_the_workflow_has_a_caption_of_its_own():
+    rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    marked = rules.count("report(\n")
+    captions = re.findall(r'caption="\.\./report/(\w+\.rst)"', rules)
+    assert len(captions) == marked > 10
+    for name in captions:
+        assert len((ROOT / "workflow" / "report" / name).read_text().split()) > 15, f"{name} explains little"
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
+def test_the_report_opens_in_a_browser_without_an_error(report, tmp_path):
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--enable-logging=stderr",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=8000",
+            "--dump-dom",
+            report.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "Overview" in done.stdout
+    errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line and ("Error" in line or "error" in line)]
+    assert not errors, errors
