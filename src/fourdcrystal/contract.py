@@ -122,13 +122,12 @@ def _patterns(group: zarr.Group, small: Mapping[str, NDArray[Any]]) -> Iterator[
     if ((small["seam_fraction"] < 0) | (small["seam_fraction"] > 1)).any():
         yield "seam_fraction", "is not a fraction"
     beam = probe.sum((-2, -1), dtype=np.float64)
-    tolerance = 1e-6 * np.prod(probe.shape[-2:]) / beam[..., None] + 0.004 * small["intensity"]
     for orientation in range(len(small["rotation"])):
         cbed = np.asarray(group["cbed"][orientation]).astype(np.float32)
         total = cbed.sum((-2, -1), dtype=np.float64) / beam[..., None]
         if not np.isfinite(total).all() or (cbed < 0).any():
             yield "cbed", f"orientation {orientation} has values that are negative or not finite"
-        elif (np.abs(total - small["intensity"][orientation]) > tolerance[orientation]).any():
+        elif not np.allclose(total, small["intensity"][orientation], rtol=1e-6, atol=0):
             yield "intensity", f"orientation {orientation}: cbed does not add up to it"
 
 

@@ -5,7 +5,17 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Structure
 
-from fourdcrystal import PATTERNS_VERSION, labels, orientation, reflections, scattering, seeds, stores, supercell
+from fourdcrystal import (
+    PATTERNS_VERSION,
+    earlier,
+    labels,
+    orientation,
+    reflections,
+    scattering,
+    seeds,
+    stores,
+    supercell,
+)
 from fourdcrystal.crystals import Crystal
 from fourdcrystal.layout import Axes
 from fourdcrystal.orientation import Orientation
@@ -24,15 +34,30 @@ def supercells(crystal: Crystal, settings: Settings) -> tuple[list[Orientation],
         InputError: if the crystal hasn't as many zone axes as are asked for.
         RuntimeError: if a supercell fails a check.
     """
+    drawn = drawn_orientations(crystal, settings)
+    return drawn, [supercell_of(crystal, turned, settings) for turned in drawn]
+
+
+def drawn_orientations(crystal: Crystal, settings: Settings) -> list[Orientation]:
+    """Orientations of a crystal.
+
+    Raises:
+        InputError: if the crystal hasn't as many zone axes as are asked for.
+    """
     rng = seeds.generator(settings.seed, crystal.id, "orientations")
-    drawn = orientation.draw(crystal.structure, settings.orientations, rng)
+    return orientation.draw(crystal.structure, settings.orientations, rng)
+
+
+def supercell_of(crystal: Crystal, turned: Orientation, settings: Settings) -> Supercell:
+    """The checked supercell of one orientation.
+
+    Raises:
+        RuntimeError: if it fails a check.
+    """
     edge = box_edge(settings.specimen, settings.detector)
-    cells = []
-    for turned in drawn:
-        cell = supercell.cut(crystal.structure, turned.rotation, (edge, edge), settings.specimen.thickness[-1])
-        supercell.check(cell, crystal.structure, turned.rotation)
-        cells.append(cell)
-    return drawn, cells
+    cell = supercell.cut(crystal.structure, turned.rotation, (edge, edge), settings.specimen.thickness[-1])
+    supercell.check(cell, crystal.structure, turned.rotation)
+    return cell
 
 
 def table(structure: Structure, turned: Orientation, settings: Settings) -> reflections.Reflections:
@@ -53,6 +78,8 @@ def write_patterns(
 ) -> None:
     """Simulate every supercell of a crystal and write its store, whole or not at all.
 
+    Orientations that an earlier version of the store already has are taken over (:mod:`fourdcrystal.earlier`).
+
     Raises:
         InputError: if the box can't hold a probe, or too much intensity reaches its lateral seam.
     """
@@ -69,20 +96,64 @@ def write_patterns(
         detector.dq,
     )
     recipe = settings.model_dump(mode="json", include=set(SECTIONS))
+    before = earlier.usable(path, crystal, recipe, PATTERNS_VERSION)
     with stores.new_store(path, crystal, axes, recipe, PATTERNS_VERSION) as store:
         store.put_probe(instrument.probe)
         for index, (turned, cell) in enumerate(zip(orientations, cells, strict=True)):
-            simulated = instrument.simulate(cell, b, seeds.generator(settings.seed, crystal.id, "phonons", index))
+            kept = before.patterns(turned.rotation) if before else None
+            if kept is None:
+                simulated = instrument.simulate(cell, b, _phonons(settings, crystal, turned))
+                kept = simulated.cbed, simulated.seam_fraction
             found = table(crystal.structure, turned, settings)
-            maps = [
-                labels.draw(
-                    labels.positions(found.g, detector.dq, shape),
-                    labels.weights(found, energy, settings.labels),
-                    found.g[:, 2],
-                    shape,
-                    settings.labels.width,
-                )
-                for energy in microscope.energy
-            ]
-            vg, qz = (np.array(m, dtype=np.float32) for m in zip(*maps, strict=True))
-            store.put(index, simulated.cbed, vg, qz, found, simulated.seam_fraction)
+            vg, qz = label_maps(found, settings)
+            store.put(index, kept[0], vg, qz, found, kept[1])
+
+
+def _phonons(settings: Settings, crystal: Crystal, turned: Orientation) -> np.random.Generator:
+    """Random displacements of the atoms of one orientation, whichever others there are."""
+    return seeds.generator(settings.seed, crystal.id, "phonons", turned.rotation.tobytes().hex())
+
+
+def label_maps(found: reflections.Reflections, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Label maps V_g [V] and q_z [1/Å] of an orientation, each (energy, qx, qy), float32."""
+    shape = (settings.detector.shape[0], settings.detector.shape[1])
+    maps = [
+        labels.draw(
+            labels.positions(found.g, settings.detector.dq, shape),
+            labels.weights(found, energy, settings.labels),
+            found.g[:, 2],
+            shape,
+            settings.labels.width,
+        )
+        for energy in settings.microscope.energy
+    ]
+    vg, qz = (np.array(m, dtype=np.float32) for m in zip(*maps, strict=True))
+    return vg, qz
+
+
+def quartets(
+    crystal: Crystal, settings: Settings, orientation: int, energy: int, semiangle: int
+) -> dict[str, np.ndarray]:
+    """The quartets of one orientation, energy and semi-angle alone, the same numbers as in the crystal's store.
+
+    Args:
+        crystal: What they are of.
+        settings: The whole recipe.
+        orientation: Index of the orientation.
+        energy: Index of the beam energy.
+        semiangle: Index of the convergence semi-angle.
+
+    Returns:
+        ``cbed`` (thickness, qx, qy) and ``probe``, ``vg`` [V], ``qz`` [1/Å], each (qx, qy).
+    """
+    turned = drawn_orientations(crystal, settings)[orientation]
+    cell = supercell_of(crystal, turned, settings)
+    beam = {
+        "energy": [settings.microscope.energy[energy]],
+        "semiangle_cutoff": [settings.microscope.semiangle_cutoff[semiangle]],
+    }
+    instrument = Instrument(settings.microscope.model_copy(update=beam), settings.specimen, settings.detector)
+    b = scattering.b_factors(crystal.structure, settings.specimen.thermal)
+    simulated = instrument.simulate(cell, b, _phonons(settings, crystal, turned))
+    vg, qz = label_maps(table(crystal.structure, turned, settings), settings)
+    return {"cbed": simulated.cbed[0, 0], "probe": instrument.probe[0, 0], "vg": vg[energy], "qz": qz[energy]}

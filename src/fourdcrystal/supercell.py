@@ -54,7 +54,9 @@ def cut(structure: Structure, rotation: np.ndarray, edges: tuple[float, float], 
         positions.append(found)
         numbers.append(np.full(len(found), number, dtype=np.uint8))
     steps = np.maximum(np.round(np.concatenate(positions) / RESOLUTION), 0)  # below 0: what lay on the lower face
-    cell = Supercell(steps * RESOLUTION, np.concatenate(numbers), box)
+    # from the entrance face on: sums over the atoms of a slice then don't depend on how thick the box is
+    order = np.lexsort((*steps.T,))
+    cell = Supercell(steps[order] * RESOLUTION, np.concatenate(numbers)[order], box)
     return replace(cell, seam_contacts=seam_contacts(cell, shortest_bond(structure)))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from fourdcrystal import catalogue, checksums, contract, stores
 from fourdcrystal.errors import InputError
 from fourdcrystal.layout import ARRAYS
+from fourdcrystal.selection import OTHER
 from fourdcrystal.sheet import Row
 from fourdcrystal.sheet import read as read_sheet
 
@@ -130,10 +131,12 @@ def _of_splits(table: "pd.DataFrame", sheet: Path | None) -> Iterator[str]:
     """Splits that let a network see what it is tested on."""
     pairs = table[["crystal", "prototype", "split"]].drop_duplicates().astype(str)
     for crystal, splits in pairs.groupby("crystal")["split"]:
-        if len(splits) > 1:
-            yield f"crystal {crystal} is in {' and '.join(splits)}"
+        if len(set(splits)) > 1:
+            yield f"crystal {crystal} is in {' and '.join(sorted(set(splits)))}"
     for prototype, splits in pairs.groupby("prototype")["split"]:
         others = sorted(set(splits) - {"test_prototype"})
+        if prototype == OTHER:
+            continue  # no prototype, but what has none: its crystals are held out by their Wyckoff positions
         if others and len(others) < len(set(splits)):
             yield f"prototype {prototype} is held out, but also in {', '.join(others)}"
     if sheet is not None:
