@@ -66,3 +66,23 @@ def test_a_row_of_peaks_is_no_lattice():
     row = Peaks.of(np.zeros(7, int), at, np.ones(7))
     assert lattice.find(row, (128, 128)) is None
     assert lattice.find(Peaks.none(), (128, 128)) is None
+
+
+def test_a_brighter_reflection_is_not_taken_for_the_direct_beam():
+    basis, rng = np.array(BASES["oblique"]), np.random.default_rng(6)
+    peaks = peaks_on_lattices(np.stack([np.eye(2)] * 4), basis, CENTRE, 0.05, rng)
+    near_first = np.hypot(*(peaks.positions - CENTRE - basis[1]).T) < 2
+    bright = Peaks.of(
+        peaks.pattern, peaks.positions, np.where(near_first & (peaks.pattern % 2 == 0), 9, peaks.intensity)
+    )
+    fitted = lattice.fit(bright, 4, basis, CENTRE + [3.0, -2.0])
+    assert np.abs(fitted.centre - CENTRE).max() < 0.05
+
+
+def test_peaks_that_are_worse_than_they_say_do_not_spoil_the_stated_uncertainty():
+    basis, rng = np.array(BASES["square"]), np.random.default_rng(7)
+    peaks = peaks_on_lattices(np.stack([np.eye(2)] * 100), basis, CENTRE, 0.1, rng)
+    boastful = Peaks.of(peaks.pattern, peaks.positions, peaks.intensity, sigma_px=rng.uniform(0.01, 0.05, len(peaks)))
+    fitted = lattice.fit(boastful, 100, basis, CENTRE)
+    sigma = np.sqrt(np.diagonal(fitted.covariance, axis1=1, axis2=2))[:, 1:, None]
+    assert 0.8 < ((fitted.vectors - basis) / sigma).std() < 1.25

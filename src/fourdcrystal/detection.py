@@ -70,7 +70,8 @@ def detect(scan: Scan, detector: Detector, region: np.ndarray | None = None) -> 
 
 
 def _mapped(scan: Scan, peaks: Peaks, flag: np.ndarray, seconds: float, region: np.ndarray | None) -> Detected:
-    maps = mapping.of_peaks(peaks, len(scan), scan.shape, scan.dq, None if region is None else region.ravel())
+    used = None if region is None else region.ravel()
+    maps = mapping.of_peaks(peaks, len(scan), scan.shape, scan.dq, np.array(scan.centre), used)
     flag[~maps.lattices.fitted] |= FLAGS["no_lattice"]
     return Detected(peaks, flag, maps, seconds)
 

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 
 from fourdcrystal.peaks import Peaks
 
+LEAST_SIGMA = 0.01  # px; no position is better than that, whatever its fit says
 LEAST_PEAKS = 4  # that agree with a lattice; three would always fit
 
 
@@ -138,14 +139,31 @@ def _best_basis(candidates: np.ndarray, vectors: np.ndarray, weight: np.ndarray)
     return reduced(basis)
 
 
-def start_centre(peaks: Peaks, shape: tuple[int, int]) -> np.ndarray:
-    """Where the direct beam is: median over patterns of the strongest peak in the detector's middle quarter."""
-    middle = np.array(shape) // 2
-    near = peaks.where((np.abs(peaks.positions - middle) < np.array(shape) / 4).all(1))
-    if not len(near):
-        return middle.astype(float)
-    _, first = np.unique(near.pattern, return_index=True)  # sorted from strong to weak within a pattern
-    return np.median(near.positions[first], axis=0)
+def start_centres(peaks: Peaks, n_patterns: int, basis: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """The lattice point of every pattern that is nearest to where the direct beam is expected [px], (P, 2).
+
+    The lattice's phase is a circular mean over the peaks around that point. Which lattice point is the direct beam its
+    brightness can't tell: in a thick or tilted crystal other disks are brighter.
+
+    Args:
+        peaks: Peaks of all patterns.
+        n_patterns: Number of patterns.
+        basis: Approximate basis vectors [px] as rows, (2, 2).
+        near: Where the direct beam is expected, to less than half a basis vector [px], (2,).
+    """
+    shortest = np.hypot(*basis.T).min()
+    off = peaks.positions - near
+    weight = np.sqrt(np.clip(peaks.intensity, 0, None)) * np.exp(-(off**2).sum(1) / (2 * (2.5 * shortest) ** 2))
+    turns = np.exp(2j * np.pi * off @ np.linalg.inv(basis))
+    total = np.stack(
+        [
+            np.bincount(peaks.pattern, weight * turns[:, axis].real, n_patterns)
+            + 1j * np.bincount(peaks.pattern, weight * turns[:, axis].imag, n_patterns)
+            for axis in (0, 1)
+        ],
+        axis=1,
+    )
+    return near + np.angle(total) / (2 * np.pi) @ basis
 
 
 def fit(
@@ -154,20 +172,24 @@ def fit(
     """Robust weighted fit of one lattice to each pattern, all patterns at once.
 
     Each peak gets the nearest indices, at first only near the centre and then ever farther out; peaks off the lattice
-    are weighted down with Tukey's biweight. Weights are 1 / sigma_px² where known, else the root of the intensity.
+    are weighted down with Tukey's biweight. Where sigma_px is known, weights are 1 / (sigma_px² + extra²), the extra
+    variance being what residuals have beyond the stated one; elsewhere they are the root of the intensity.
 
     Args:
         peaks: Peaks of all patterns.
         n_patterns: Number of patterns.
         basis: Approximate basis vectors [px] as rows, (2, 2).
-        centre: Approximate position of the direct beam [px], (2,), or of every pattern, (P, 2).
+        centre: Where the direct beam is expected, to less than half a basis vector [px], (2,).
         rounds: Iterations.
         tolerance: Peaks farther from a lattice point than this, in units of the shorter basis vector, are left out.
     """
     xy, weight, present = padded(peaks, n_patterns)
+    known = np.isfinite(peaks.sigma_px).all()
+    stated = 1 / np.clip(weight, 1e-12, None) if known else np.zeros_like(weight)
+    typical = np.array([np.median(row[used]) if used.any() else 0.0 for row, used in zip(stated, present, strict=True)])
     shortest = np.hypot(*basis.T).min()
     beta = np.empty((n_patterns, 3, 2))
-    beta[:, 0], beta[:, 1:] = centre, basis
+    beta[:, 0], beta[:, 1:] = start_centres(peaks, n_patterns, basis, centre), basis
     reach = np.hypot(*np.moveaxis(xy - beta[:, :1], -1, 0))
     robust = present.astype(float)
     design = np.zeros((*xy.shape[:2], 3))
@@ -184,6 +206,9 @@ def fit(
         usable = present & (distance < tolerance * shortest) & (reach < horizon)
         if i > 1:
             scale = _scale(distance, usable)
+            if known:
+                extra = np.clip(scale**2 - typical, LEAST_SIGMA**2, None)
+                weight = np.where(present, 1 / (stated + extra[:, None]), 0)
             robust = np.clip(1 - (distance / (4.685 * scale[:, None])) ** 2, 0, None) ** 2 * usable
         else:
             robust = usable.astype(float)
@@ -218,18 +243,20 @@ def fit(
 
 
 def padded(peaks: Peaks, n_patterns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions [px], (P, K, 2), weights, (P, K), and where there is a peak, (P, K), of patterns side by side."""
+    """Positions [px], (P, K, 2), weights, (P, K), and where there is a peak, (P, K), of patterns side by side.
+
+    Weights are 1 / sigma_px² [1/px²] where it is known for all peaks, else the root of the intensity.
+    """
     counts = np.bincount(peaks.pattern, minlength=n_patterns)
     most = max(1, int(counts.max(initial=0)))
     rank = np.arange(len(peaks)) - (np.cumsum(counts) - counts)[peaks.pattern]
     xy, weight = np.zeros((n_patterns, most, 2)), np.zeros((n_patterns, most))
     xy[peaks.pattern, rank] = peaks.positions
+    present = np.zeros((n_patterns, most), bool)
     known = np.isfinite(peaks.sigma_px).all()
-    # 0.02 px: no position is better than that, whatever its fit says
-    each = 1 / (peaks.sigma_px**2 + 0.02**2) if known else np.sqrt(np.clip(peaks.intensity, 0, None))
-    weight[peaks.pattern, rank] = each
-    weight /= np.clip(weight.max(1, keepdims=True), 1e-300, None)
-    return xy, weight, weight > 0
+    each = 1 / peaks.sigma_px.clip(LEAST_SIGMA) ** 2 if known else np.sqrt(np.clip(peaks.intensity, 1e-12, None))
+    weight[peaks.pattern, rank], present[peaks.pattern, rank] = each, True
+    return xy, weight, present
 
 
 def _scale(distance: np.ndarray, usable: np.ndarray) -> np.ndarray:

@@ -47,7 +47,12 @@ class Maps:
 
 
 def of_peaks(
-    peaks: Peaks, n_patterns: int, shape: tuple[int, int], dq: float, region: np.ndarray | None = None
+    peaks: Peaks,
+    n_patterns: int,
+    shape: tuple[int, int],
+    dq: float,
+    centre: np.ndarray,
+    region: np.ndarray | None = None,
 ) -> Maps:
     """Lattice, strain and tilt at every position of a scan.
 
@@ -56,6 +61,7 @@ def of_peaks(
         n_patterns: Number of scan positions.
         shape: Pixels of a pattern.
         dq: Size of a pixel [1/Å].
+        centre: Where the direct beam is, to less than half a lattice vector [px], (2,): the vacuum probe's centre.
         region: Mask of the positions whose median is the unstrained reference, (P,); none: all.
 
     Where the peaks of the whole scan make no lattice, strain and tilt are NaN and every pattern is flagged.
@@ -63,13 +69,12 @@ def of_peaks(
     Raises:
         InputError: if there are lattices, but none in the region.
     """
-    start = lattice.start_centre(peaks, shape)
     basis = lattice.find(peaks, shape)
-    lattices = lattice.none(n_patterns, start) if basis is None else lattice.fit(peaks, n_patterns, basis, start)
+    lattices = lattice.none(n_patterns, centre) if basis is None else lattice.fit(peaks, n_patterns, basis, centre)
     if region is not None and lattices.fitted.any() and not (lattices.fitted & region).any():
         raise InputError("no lattice could be fitted to any pattern of the reference region; choose another one")
     reference = strain.reference(lattices, region)
-    centres = np.where(lattices.fitted[:, None], lattices.centre, _typical(lattices, start))
+    centres = np.where(lattices.fitted[:, None], lattices.centre, _typical(lattices, centre))
     tilts, sigmas = np.full((n_patterns, 2), np.nan), np.full((n_patterns, 2), np.nan)
     if len(peaks) and np.isfinite(peaks.qz).all():
         first = np.searchsorted(peaks.pattern, np.arange(n_patterns + 1))

@@ -45,6 +45,11 @@ class Scan:
         """Pixels of a pattern."""
         return tuple(self.patterns.shape[2:])
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Where the direct beam is: the vacuum probe's centre [px]."""
+        return correlation.centre(self.probe)
+
     def __len__(self) -> int:
         return self.grid[0] * self.grid[1]
 
