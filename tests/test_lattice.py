@@ -75,7 +75,7 @@ def test_a_brighter_reflection_is_not_taken_for_the_direct_beam():
     bright = Peaks.of(
         peaks.pattern, peaks.positions, np.where(near_first & (peaks.pattern % 2 == 0), 9, peaks.intensity)
     )
-    fitted = lattice.fit(bright, 4, basis, CENTRE + [3.0, -2.0])
+    fitted = lattice.fit(bright, 4, basis, CENTRE + np.array([3.0, -2.0]))
     assert np.abs(fitted.centre - CENTRE).max() < 0.05
 
 
