@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import sys
 import time
 import warnings
@@ -21,19 +22,25 @@ from fourdcrystal.experiment import Experiment
 from fourdcrystal.learner import Learner
 
 CHECKPOINT = "checkpoint.ckpt"  # what a killed training goes on from; removed when it is complete
+SILENCE = 15.0  # s; longest time without a word on the terminal
 CURVES = ("loss", "vg_loss", "qz_loss", "vg_r_factor")
 
 
 class History(callbacks.Callback):
-    """One row of figures per epoch, kept in the checkpoint, and one line of progress on the terminal."""
+    """One row of figures per epoch, kept in the checkpoint, and lines of progress on the terminal."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.rows, self.seconds = steps, [], 0.0
-        self._started, self._first_step, self._mark = 0.0, 0, 0.0
+        self._started = self._mark = self._said = 0.0
+        self._first_step = 0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._started = self._mark = time.monotonic()
+        self._started = self._mark = self._said = time.monotonic()
         self._first_step = trainer.global_step
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if time.monotonic() - self._said > SILENCE:
+            self._say(trainer, "")
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if trainer.global_step == self._first_step:
@@ -43,15 +50,16 @@ class History(callbacks.Callback):
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.endswith(CURVES)}
         row = {"step": trainer.global_step, "seconds": round(self.seconds, 3), **dict(sorted(figures.items()))}
         self.rows.append(row)
-        if trainer.is_global_zero:
-            rate = (trainer.global_step - self._first_step) / (now - self._started)
-            left = (self.steps - trainer.global_step) / rate
-            print(
-                f"step {trainer.global_step}/{self.steps}: loss {row['train_loss']:.4f}, validation "
-                f"{row.get('validation_loss', float('nan')):.4f}, {rate:.2f} steps/s, "
-                f"{int(left // 60)}:{int(left % 60):02d} min left",
-                flush=True,
-            )
+        validation = row.get("validation_loss", float("nan"))
+        self._say(trainer, f": loss {row['train_loss']:.4f}, validation {validation:.4f}")
+
+    def _say(self, trainer: lightning.Trainer, losses: str) -> None:
+        self._said = time.monotonic()
+        rate = (trainer.global_step - self._first_step) / (self._said - self._started)
+        left = int((self.steps - trainer.global_step) / rate)
+        if trainer.is_global_zero and not trainer.progress_bar_callback:
+            when = f"{left // 60}:{left % 60:02d} min left"
+            print(f"step {trainer.global_step}/{self.steps}{losses}, {rate:.2f} steps/s, {when}", flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "seconds": self.seconds}
@@ -124,6 +132,7 @@ def fit(
     checkpoint = resumable(experiment.paths.output / CHECKPOINT, origin)
     torch.manual_seed(experiment.seed)
     learner, history = Learner(experiment, width, origin), History(experiment.trainer.steps)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # which accelerators there are not
     with warnings.catch_warnings():
         # advice about workers, loggers and devices, each of which a setting has decided
         warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
