@@ -49,7 +49,8 @@ if settings.crystals.per_job == 1:
             crystal=f"{RESULTS}/crystals/{{crystal}}.json",
             supercells=rules.supercells.output,
         output:
-            f"{RESULTS}/patterns/{{crystal}}.zarr/zarr.json",
+            # orientations that an older store already has are taken over from it
+            update(f"{RESULTS}/patterns/{{crystal}}.zarr/zarr.json"),
         log:
             f"{RESULTS}/logs/simulate/{{crystal}}.log",
         benchmark:
