@@ -50,7 +50,8 @@ def products(symbol: str, b: float, k_max: float) -> tuple[np.ndarray, np.ndarra
     integral /= integral[:, -1:]
     u, strength, v = np.linalg.svd(integral, full_matrices=False)
     count = int((strength * np.abs(u).max(0) * np.abs(v).max(1) > TOLERANCE).sum())
-    return k, u[:, :count] * strength[:count], z, v[:count].T
+    u, v = u[:, :count] * strength[:count], v[:count].T
+    return k, u / (u @ (v[-1] - v[0]))[:, None], z, v  # all slices together have the whole atom, exactly
 
 
 def finite_slices(

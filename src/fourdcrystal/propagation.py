@@ -23,8 +23,8 @@ FITS_CACHE = 320  # grids up to this many points a side: two buffers fit in a co
 
 
 def fast_length(least: float) -> int:
-    """Smallest even number of points, not below ``least``, that transforms fast: 2^a or 3·2^a or 5·2^a or 15·2^a."""
-    candidates = [odd * 2**a for odd in (1, 3, 5, 15) for a in range(1, 16)]
+    """Smallest number of points, not below ``least``, that transforms fast: 1, 3, 5 or 15 times a power of two >= 8."""
+    candidates = [odd * 2**a for odd in (1, 3, 5, 15) for a in range(3, 16)]
     return min(n for n in candidates if n >= least - 1e-9)
 
 

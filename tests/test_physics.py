@@ -1,0 +1,134 @@
+"""Multislice against Bloch waves, and what any diffraction pattern must obey."""
+
+import numpy as np
+import pytest
+from known_crystals import GALLIUM_ARSENIDE, SILICON
+
+from fourdcrystal import bloch, orientation, reflections, scattering, simulation, supercell
+from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal, wavelength
+
+ENERGY = 200e3
+
+
+def plane_wave(crystal, thickness, points, projection, b, energy=ENERGY):
+    """Beams [h k 0] of a cubic crystal on [001] by multislice, (thickness, h, k), [000] at the middle.
+
+    The box is one cell, so there is no seam, and an aperture of less than a pixel is a plane wave.
+    """
+    a = crystal.lattice.a
+    specimen = Specimen(
+        thickness=thickness, slice_thickness=a / 4, sampling=a / points, projection=projection, box=a, seam_limit=1
+    )
+    detector = DetectorSettings(shape=[24, 24], sampling=1 / a)
+    made = simulation.Instrument(Microscope(energy=[energy], semiangle_cutoff=[0.05]), specimen, detector)
+    cell = supercell.cut(crystal, np.eye(3), (a, a), made.thickness)
+    return made.simulate(cell, b).cbed[0, 0]
+
+
+def nearest(crystal, thickness):
+    step = crystal.lattice.a / 4
+    return [step * round(t / step) for t in thickness]
+
+
+def strong_beams(crystal, thickness, projection, points=48, s_max=0.1):
+    """Intensities by Bloch waves and by multislice of all beams above 5 % at some thickness."""
+    b = scattering.b_factors(crystal, Thermal())
+    hkl, expected = bloch.intensities(crystal, np.eye(3), b, ENERGY, thickness, s_max=s_max)
+    found = plane_wave(crystal, thickness, points, projection, b)
+    strong = (hkl[:, 2] == 0) & (np.abs(hkl) < 12).all(1) & (expected.max(0) > 0.05)
+    return expected[:, strong], found[:, 12 + hkl[strong, 0], 12 + hkl[strong, 1]]
+
+
+def test_silicon_on_its_zone_axis_agrees_with_bloch_waves_to_400_angstrom():
+    expected, found = strong_beams(SILICON, nearest(SILICON, [100, 200, 300, 400]), "finite")
+    shown = expected > 0.02
+    assert shown.sum() > 10
+    assert (np.abs(found - expected)[shown] < 0.05 * expected[shown]).all()
+
+
+def test_gallium_arsenide_agrees_with_bloch_waves_better_by_finite_projection():
+    thickness = nearest(GALLIUM_ARSENIDE, [100, 200, 300, 400])
+    distance = {}
+    for projection in ("finite", "infinite"):
+        expected, found = strong_beams(GALLIUM_ARSENIDE, thickness, projection)
+        distance[projection] = np.abs(found - expected).sum() / expected.sum()
+    assert distance["finite"] < 0.025 and distance["finite"] < 0.6 * distance["infinite"]
+
+
+def disk_centres(angle, energies):
+    """Bloch waves against the middle pixels of a convergent-beam pattern, off the zone axis."""
+    b = scattering.b_factors(SILICON, Thermal())
+    rotation = orientation.tilted(0.004, -0.007) @ orientation.along_beam(SILICON, (1, 1, 0))
+    specimen = Specimen(thickness=[80.0, 160.0], box=40.0, sampling=40 / 384, seam_limit=0.3)
+    detector = DetectorSettings(shape=[96, 96], sampling=0.025)
+    made = simulation.Instrument(Microscope(energy=energies, semiangle_cutoff=[angle]), specimen, detector)
+    cell = supercell.cut(SILICON, rotation, (made.edge, made.edge), made.thickness)
+    patterns = made.simulate(cell, b).cbed[:, 0] / made.probe[:, 0, 48, 48][:, None, None, None]
+    for energy, pattern in zip(energies, patterns, strict=True):
+        hkl, strength = bloch.intensities(SILICON, rotation, b, energy, specimen.thickness)
+        g = hkl @ np.linalg.inv(SILICON.lattice.matrix).T @ rotation.T
+        brightest = [i for i in np.argsort(-strength.max(0)) if np.abs(g[i, :2]).max() < 1.1][:4]
+        for beam in brightest:
+            pixel = np.round(g[beam, :2] / 0.025).astype(int)
+            turn = bloch.towards(pixel * 0.025 - g[beam, :2], energy) @ rotation
+            again, exact = bloch.intensities(SILICON, turn, b, energy, specimen.thickness)
+            (same,) = np.flatnonzero((again == hkl[beam]).all(1))
+            yield exact[:, same], pattern[:, 48 + pixel[0], 48 + pixel[1]]
+
+
+def test_disks_of_a_mistilted_crystal_agree_with_bloch_waves():
+    pairs = np.array(list(disk_centres(4.0, [ENERGY])))  # (beams, 2, thickness)
+    exact, found = pairs[:, 0], pairs[:, 1]
+    assert exact.max() > 0.3
+    assert np.abs(found - exact).sum() < 0.05 * exact.sum()
+
+
+@pytest.fixture(scope="module")
+def silicon_110():
+    rotation = orientation.along_beam(SILICON, (1, 1, 0))
+    specimen = Specimen(thickness=[50.0, 200.0], box=40.0, sampling=40 / 320)
+    detector = DetectorSettings(shape=[128, 128], sampling=0.025)
+    made = simulation.Instrument(Microscope(energy=[ENERGY], semiangle_cutoff=[3.0]), specimen, detector)
+    centred = SILICON.copy().translate_sites(range(8), [0.125] * 3)  # the probe stands on a centre of symmetry
+    cell = supercell.cut(centred, rotation, (made.edge, made.edge), made.thickness)
+    return made, rotation, made.simulate(cell, scattering.b_factors(SILICON, Thermal()))
+
+
+def test_intensity_is_conserved(silicon_110):
+    made, _, result = silicon_110
+    total = result.cbed.sum((-2, -1))[0, 0] / made.probe[0, 0].sum()
+    assert (total < 1 + 1e-5).all()
+    assert total[0] > 0.995 and total[1] > 0.985  # the rest is beyond the detector
+
+
+def test_friedel_pairs_are_equally_bright_where_the_projection_is_centrosymmetric(silicon_110):
+    _, _, result = silicon_110
+    for image in result.cbed[0, 0]:
+        turned = image[1:, 1:][::-1, ::-1]
+        assert np.abs(turned - image[1:, 1:]).sum() < 0.01 * image.sum()
+
+
+def test_disks_lie_on_the_reciprocal_lattice_and_nowhere_else(silicon_110):
+    _, rotation, result = silicon_110
+    found = reflections.reflections(SILICON, rotation, 2.4, [ENERGY], 0.1)
+    allowed = np.zeros((128, 128), bool)
+    q = (np.arange(128) - 64) * 0.025
+    radius = 3e-3 / wavelength(ENERGY) + 0.04
+    for g in found.g:
+        allowed |= np.hypot(q[:, None] - g[0], q - g[1]) < radius
+    assert result.cbed[0, 0, 1][~allowed].sum() < 0.01 * result.cbed[0, 0, 1].sum()
+
+
+def test_the_seam_is_recorded_and_small(silicon_110):
+    seam = silicon_110[2].seam_fraction
+    assert seam.shape == (1, 1, 2) and (seam > 0).all() and (seam < 0.01).all()
+
+
+def test_thin_crystals_scatter_kinematically():
+    b = scattering.b_factors(SILICON, Thermal())
+    thickness = [SILICON.lattice.a]
+    found = plane_wave(SILICON, thickness, 48, "finite", b)[0]
+    for hkl in ((2, 2, 0), (4, 0, 0)):
+        vg = abs(reflections.structure_factors(SILICON, np.array([hkl]), b)[0])
+        expected = (scattering.interaction(ENERGY) * vg * thickness[0]) ** 2
+        assert found[12 + hkl[0], 12 + hkl[1]] == pytest.approx(expected, rel=0.06)
