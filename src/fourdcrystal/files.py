@@ -1,10 +1,11 @@
 """Files that are whole or absent: written beside their place, renamed onto it last."""
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -36,12 +37,15 @@ def replaced(path: str | Path) -> Iterator[Path]:
 def replaced_folder(path: str | Path) -> Iterator[Path]:
     """The same for a folder: an older one is moved aside only when the new one is complete.
 
+    What writers that were killed have left beside it is removed.
+
     Yields:
         An empty folder to fill.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    _sweep(path)
+    temporary, lock = _claimed(path)
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
@@ -62,6 +66,40 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
                 shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        os.close(lock)
+
+
+def _claimed(path: Path) -> tuple[Path, int]:
+    """A new folder beside ``path``, and the lock that its writer holds for as long as it lives."""
+    while True:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            lock = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another writer has swept it away before it was locked
+        with suppress(OSError):  # some network file systems can't lock folders; nothing is swept there
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if temporary.exists():
+            return temporary, lock
+        os.close(lock)
+
+
+def _sweep(path: Path) -> None:
+    """Remove folders that :func:`_claimed` made for ``path`` and whose writers don't live any more."""
+    for left in path.parent.iterdir():
+        if not left.name.startswith(f".{path.name}."):
+            continue
+        try:
+            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            continue  # its writer has just finished
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+        except OSError:
+            pass  # its writer is at work
+        finally:
+            os.close(lock)
 
 
 def _umask() -> int:
