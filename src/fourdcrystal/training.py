@@ -229,5 +229,6 @@ def learning_curve(path: Path, experiment: Experiment, rows: list[dict[str, floa
                 if points:
                     panel.plot(*zip(*points, strict=True), ".-", color=colour, label=f"{split} samples")
             panel.set(title=title, xlabel="optimiser steps", ylabel=label, yscale="log")
+            panel.xaxis.get_major_locator().set_params(integer=True)
             panel.legend()
         figure.suptitle(f"{experiment.name}: {experiment.model.name}, {rows[-1]['seconds'] / 60:.1f} min")
