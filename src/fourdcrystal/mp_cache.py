@@ -76,10 +76,14 @@ class Cache:
             if last:
                 self._connection.execute("INSERT OR REPLACE INTO listings VALUES (?, ?)", (query, page + 1))
 
-    def absent(self, ids: Iterable[str]) -> list[str]:
-        """Those of the ids about which nothing is known yet."""
+    def absent(self, ids: Iterable[str], listed: bool = False) -> list[str]:
+        """Those of the ids about which nothing is known yet.
+
+        An id that the server has ``listed`` exists: that another key got nothing for it before doesn't count then.
+        """
+        where = " WHERE document IS NOT NULL" if listed else ""
         with self._worded():
-            known = {row[0] for row in self._connection.execute("SELECT id FROM documents")}
+            known = {row[0] for row in self._connection.execute(f"SELECT id FROM documents{where}")}
         return [id for id in ids if id not in known]
 
     def add(self, documents: Mapping[str, dict[str, Any] | None]) -> None:

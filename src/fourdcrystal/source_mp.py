@@ -129,6 +129,20 @@ class Server:
             reason = re.sub(r" on URL \S+ with message:", "", said[0]) + (f": {said[1]}" if len(said) > 1 else "")
             raise InputError(f"crystals.mp: {self.endpoint} refuses a search ({reason[:200]})") from error
 
+    def check_non_commercial(self) -> None:
+        """Whether GNoME's structures come at all: the server leaves them out unless the account has accepted its terms.
+
+        Raises:
+            InputError: if they don't.
+        """
+        parameters = {"batch_id": "gnome_r2scan_statics", "_fields": "material_id", "_limit": "1"}
+        answer = self._session.get(self.endpoint + "materials/summary/", params=parameters)
+        if answer.status_code != 200 or not answer.json().get("meta", {}).get("total_doc"):
+            raise InputError(
+                f"crystals.mp.gnome: {self.endpoint} gives this key none of GNoME's structures; accept the "
+                "non-commercial terms in the account's settings, or set gnome: false"
+            )
+
 
 def _listed(server: Server, cache: Cache, options: MaterialsProject, query: str) -> list[str]:
     """All ids that are not deprecated, from the cache as far as they are there."""
@@ -166,6 +180,9 @@ def _fetch(server: Server, cache: Cache, ids: Sequence[str], size: int, known: i
         for start in range(0, len(ids), size):
             batch = list(ids[start : start + size])
             found = server.search(material_ids=batch, fields=FIELDS)
+            absent = set(batch) - {normal_id(str(one["material_id"])) for one in found}
+            if absent:  # the server leaves deprecated ones out unless it is asked for nothing else
+                found += server.search(material_ids=sorted(absent), deprecated=True, fields=FIELDS)
             _same_version(server)
             documents: dict[str, dict[str, Any] | None] = dict.fromkeys(batch)
             for one in found:
@@ -188,7 +205,7 @@ def _entry(id: str, document: dict[str, Any] | None, version: str, gnome: bool) 
     if document["deprecated"]:
         return Entry(id, None, source, DEPRECATED, f"{id} is deprecated in version {version} of the Materials Project")
     if document["licence"] == LICENCES["BY-NC"] and not gnome:
-        return Entry(id, None, source, NON_COMMERCIAL, f"{id} is GNoME's; crystals.mp.gnome allows such structures")
+        return Entry(id, None, source, NON_COMMERCIAL, f"{id} is not for commercial use; crystals.mp.gnome allows such")
     try:
         structure, problem = ordered(Structure.from_dict(document["structure"]))
     except (ValueError, KeyError, TypeError) as error:
@@ -216,7 +233,7 @@ def entries(options: MaterialsProject, only: Mapping[str, str] | None = None) ->
     if version is not None and mp_cache.path(options.cache, endpoint, version).exists():
         cache = Cache(mp_cache.path(options.cache, endpoint, version))
         ids = list(given) if given is not None else cache.listing(query)
-        if ids is not None and not cache.absent(i for i in ids if normal_id(i)):
+        if ids is not None and not cache.absent((i for i in ids if normal_id(i)), listed=given is None):
             yield from _read(cache, ids, given, version, options.gnome)
             return
     if options.offline:
@@ -230,10 +247,12 @@ def entries(options: MaterialsProject, only: Mapping[str, str] | None = None) ->
             f"crystals.mp.database_version: {endpoint} has version {server.version}, not {version}, of which the cache "
             "does not hold all that is asked for"
         )
+    if options.gnome:
+        server.check_non_commercial()
     cache = Cache(mp_cache.path(options.cache, endpoint, server.version))
     ids = list(given) if given is not None else _listed(server, cache, options, query)
     asked = [i for i in ids if normal_id(i)]
-    missing = cache.absent(asked)
+    missing = cache.absent(asked, listed=given is None)
     _fetch(server, cache, missing, options.batch, len(asked) - len(missing))
     yield from _read(cache, ids, given, server.version, options.gnome)
 

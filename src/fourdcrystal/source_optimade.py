@@ -19,7 +19,6 @@ from fourdcrystal.polite import Session
 from fourdcrystal.settings import Optimade
 from fourdcrystal.sources import MISSING, PARTIAL_OCCUPANCY, UNREADABLE, Entry, ordered, origin
 
-PAGE = 100  # entries in one request; servers may give fewer
 IDS = 40  # ids in one filter: addresses longer than some thousand characters are refused
 FIELDS = "lattice_vectors,cartesian_site_positions,species,species_at_sites,dimension_types"
 
@@ -63,7 +62,7 @@ class Provider:
             (meta.get("database") or {}).get("version") or (meta.get("implementation") or {}).get("version")
         )
 
-    def _ask(self, url: str, **parameters: str | int) -> dict[str, Any]:
+    def _ask(self, url: str, **parameters: str) -> dict[str, Any]:
         response = self._session.get(url, params=parameters)
         try:
             content = response.json()
@@ -76,9 +75,9 @@ class Provider:
         setting = "filter" if response.status_code in (400, 422) and "filter" in parameters else "provider"
         raise InputError(f"crystals.optimade.{setting}: {url} can't answer ({said[:200]})")
 
-    def structures(self, criteria: str, most: int) -> Iterator[dict[str, Any]]:
-        """Structure entries that meet a filter, page by page."""
-        parameters: dict[str, str | int] = {"response_fields": FIELDS, "page_limit": min(PAGE, most)}
+    def structures(self, criteria: str) -> Iterator[dict[str, Any]]:
+        """Structure entries that meet a filter, in pages of the server's own size: it may refuse larger ones."""
+        parameters = {"response_fields": FIELDS}
         if criteria:
             parameters["filter"] = criteria
         page = self._ask(f"{self.url}/v1/structures", **parameters)
@@ -155,7 +154,7 @@ def entries(options: Optimade, only: Mapping[str, str] | None = None) -> Iterato
         raise InputError(f"crystals.optimade.provider: is empty; known are {', '.join(sorted(OptimadeRester.aliases))}")
     provider = Provider(options.provider)
     if only is None:
-        found = islice(provider.structures(options.filter, options.max_structures), options.max_structures)
+        found = islice(provider.structures(options.filter), options.max_structures)
         for document in tqdm(found, desc=provider.name, unit="crystal"):
             yield _entry(document, provider, None)
         return
@@ -164,7 +163,7 @@ def entries(options: Optimade, only: Mapping[str, str] | None = None) -> Iterato
     for start in range(0, len(wanted), IDS):
         batch = wanted[start : start + IDS]
         criteria = " OR ".join(f'id="{id}"' for id in batch)
-        documents = {str(d["id"]): d for d in provider.structures(criteria, PAGE)}
+        documents = {str(d["id"]): d for d in provider.structures(criteria)}
         for id in batch:
             if id in documents:
                 yield _entry(documents[id], provider, names[id])

@@ -1,0 +1,84 @@
+"""Servers of other projects, each in an environment of its own that is made once, from the package index, and kept."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".cache" / "services"
+
+NEW = sys.version_info >= (3, 12)  # emmet's newer line needs it
+MATERIALS_PROJECT = [
+    f"emmet-api=={'0.88.1' if NEW else '0.87.3'}",
+    f"emmet-core=={'0.88.1' if NEW else '0.87.3'}",
+    "mongomock==4.3.0",
+    "uvicorn",
+]
+OPTIMADE = ["optimade[server]==1.5.0"]
+
+
+def python(name: str, packages: list[str]) -> Path:
+    """The interpreter of an environment with these packages; skips the test, with the reason, if it can't be made."""
+    key = hashlib.sha256(f"{sys.version}{packages}".encode()).hexdigest()[:12]
+    folder = FOLDER / f"{name}-{key}"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            try:
+                subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True, capture_output=True)
+                pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+                subprocess.run([*pip, *packages], check=True, capture_output=True, text=True, timeout=900)
+            except (subprocess.SubprocessError, OSError) as error:
+                said = (getattr(error, "stderr", None) or str(error) or type(error).__name__).strip().splitlines()[-1]
+                pytest.skip(f"{', '.join(packages)} can't be installed here: {said}")
+            (folder / "complete").touch()
+    return folder / "bin" / "python"
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(command: list[object], port: int, ready: str, **environment: str) -> Iterator[str]:
+    """Run a server while the block runs.
+
+    Yields:
+        Its address.
+    """
+    address = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [str(part) for part in command], env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        for _ in range(600):
+            if process.poll() is not None:
+                raise AssertionError(f"the server ended: {process.stdout.read().decode()[-2000:]}")
+            try:
+                with urllib.request.urlopen(address + ready, timeout=1):
+                    break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        yield address
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
