@@ -24,6 +24,7 @@ from fourdcrystal.precision import HEIGHT_STEP, PATTERN_STEP, POTENTIAL_STEP, ro
 
 if TYPE_CHECKING:
     import xarray
+    from zarr.storage import ObjectStore
 
     from fourdcrystal.crystals import Crystal
     from fourdcrystal.reflections import Reflections
@@ -233,7 +234,8 @@ def open(path: str | Path) -> "xarray.Dataset":
     """Open a store as an xarray Dataset whose arrays are read when they are used.
 
     Args:
-        path: Folder, or URL that fsspec knows, such as ``s3://bucket/patterns/Si.zarr``.
+        path: Folder, or the URL of an object store, such as ``s3://bucket/patterns/Si.zarr``; credentials and endpoint
+            come from the environment, as for other tools of that store (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...).
 
     Raises:
         InputError: if it is missing, incomplete, not one of ours, or of a newer format.
@@ -242,6 +244,24 @@ def open(path: str | Path) -> "xarray.Dataset":
 
     if "://" not in str(path):
         metadata(path)
-    dataset = xarray.open_zarr(str(path), chunks=None)
+        return xarray.open_zarr(str(path), chunks=None)
+    try:
+        dataset = xarray.open_zarr(_object_store(str(path)), chunks=None)
+    except FileNotFoundError:
+        raise InputError(f"{path}: is not a complete Zarr store (no zarr.json)") from None
     check_format(path, dataset.attrs)
     return dataset
+
+
+def _object_store(url: str) -> "ObjectStore":
+    """A store in the cloud, for reading."""
+    try:
+        import obstore
+    except ImportError:
+        raise InputError(f"{url}: is in an object store; reading it needs the package obstore") from None
+    from zarr.storage import ObjectStore
+
+    try:
+        return ObjectStore(obstore.store.from_url(url), read_only=True)
+    except obstore.exceptions.BaseError as error:
+        raise InputError(f"{url}: can't be opened ({error})") from error

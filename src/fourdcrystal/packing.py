@@ -1,0 +1,122 @@
+"""A data set in a few files, for upload: zip archives of whole stores, the catalogue, the data card, and a manifest.
+
+Nothing is compressed again, and archives have no dates: the same data set gives the same files. zarr-python reads a
+store inside an archive: ``zarr.open_group(zarr.storage.ZipStore("patterns-000.zip"), path="Si.zarr")``.
+"""
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from fourdcrystal import catalogue, verification
+from fourdcrystal.errors import InputError
+from fourdcrystal.files import replaced_folder
+
+MANIFEST, CARD = "manifest.json", "data_card.md"
+FORMAT = "4D-Crystal packed data set 1"
+
+
+def archives(stores: Iterable[Path], most: int) -> list[list[Path]]:
+    """Stores in the order given, divided among archives of at most ``most`` bytes, or one store where it is larger."""
+    groups: list[list[Path]] = []
+    filled = most
+    for store in stores:
+        size = sum(f.stat().st_size for f in store.rglob("*") if f.is_file())
+        if filled + size > most:
+            groups.append([])
+            filled = 0
+        groups[-1].append(store)
+        filled += size
+    return groups
+
+
+def pack(results: Path, output: Path, most: int = 2_000_000_000) -> list[str]:
+    """Pack the data set of a folder of results.
+
+    Args:
+        results: Has catalogue.parquet and patterns/.
+        output: Folder to write, whole or not at all.
+        most: Bytes of an archive.
+
+    Returns:
+        Names of the files written.
+
+    Raises:
+        InputError: if the data set can't be used, or isn't whole.
+    """
+    listed = catalogue.identities(results / "catalogue.parquet")
+    verdict = verification.verify(results)
+    if verdict.problems:
+        raise InputError(
+            f"{results}: is not packed, since it has {len(verdict.problems)} problems; {verdict.problems[0]}"
+        )
+    with replaced_folder(output) as folder:
+        groups = archives([results / "patterns" / f"{crystal}.zarr" for crystal in sorted(listed)], most)
+        for number, stores in enumerate(groups):
+            _archive(folder / f"patterns-{number:03d}.zip", stores)
+        shutil.copyfile(results / "catalogue.parquet", folder / "catalogue.parquet")
+        if (results / CARD).exists():
+            shutil.copyfile(results / CARD, folder / CARD)
+        sums = {file.name: _checksum(file) for file in sorted(folder.iterdir())}
+        (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "sha256": sums}, indent=1) + "\n")
+        return [*sums, MANIFEST]
+
+
+def unpack(packed: Path, results: Path) -> verification.Verdict:
+    """Unpack a data set and verify it.
+
+    Args:
+        packed: Folder that :func:`pack` wrote.
+        results: Folder to write, whole or not at all.
+
+    Returns:
+        What the verification says; there are no problems.
+
+    Raises:
+        InputError: if a file is missing or damaged, or something is there already.
+    """
+    if results.exists():
+        raise InputError(f"{results}: is there already; unpack into a folder that isn't")
+    sums = _manifest(packed)
+    with replaced_folder(results) as folder:
+        for name, wanted in sums.items():
+            file = packed / name
+            if not file.is_file():
+                raise InputError(f"{file}: is missing, but {packed / MANIFEST} lists it")
+            if _checksum(file) != wanted:
+                raise InputError(f"{file}: is damaged; it differs from its checksum in {packed / MANIFEST}")
+            if file.suffix == ".zip":
+                with zipfile.ZipFile(file) as archive:
+                    archive.extractall(folder / "patterns")
+            else:
+                shutil.copyfile(file, folder / name)
+        verdict = verification.verify(folder)
+        if verdict.problems:
+            raise InputError(f"{packed}: {verdict.problems[0]}")
+    return verdict
+
+
+def _archive(path: Path, stores: Iterable[Path]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for store in stores:
+            for file in sorted(f for f in store.rglob("*") if f.is_file()):
+                name = f"{store.name}/{file.relative_to(store).as_posix()}"
+                archive.writestr(zipfile.ZipInfo(name), file.read_bytes())  # ZipInfo: 1980, not now
+
+
+def _checksum(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _manifest(packed: Path) -> dict[str, str]:
+    try:
+        content = json.loads((packed / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{packed / MANIFEST}: can't be read ({error}); a packed data set has one") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{packed / MANIFEST}: is not the manifest of a packed data set (no format '{FORMAT}')")
+    return dict(content["sha256"])
