@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from known_crystals import GALLIUM_ARSENIDE, SILICON
 
-from fourdcrystal import bloch, orientation, reflections, scattering, simulation, supercell
+from fourdcrystal import bloch, camera, label_fft, labels, orientation, reflections, scattering, simulation, supercell
 from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal, wavelength
 
 ENERGY = 200e3
@@ -89,7 +89,7 @@ def silicon_110():
     specimen = Specimen(thickness=[50.0, 200.0], box=40.0, sampling=40 / 320)
     detector = DetectorSettings(shape=[128, 128], sampling=0.025)
     made = simulation.Instrument(Microscope(energy=[ENERGY], semiangle_cutoff=[3.0]), specimen, detector)
-    centred = SILICON.copy().translate_sites(range(8), [0.125] * 3)  # the probe stands on a centre of symmetry
+    centred = SILICON.copy().translate_sites(range(8), [-0.125] * 3)  # the probe stands on a centre of symmetry
     cell = supercell.cut(centred, rotation, (made.edge, made.edge), made.thickness)
     return made, rotation, made.simulate(cell, scattering.b_factors(SILICON, Thermal()))
 
@@ -105,7 +105,7 @@ def test_friedel_pairs_are_equally_bright_where_the_projection_is_centrosymmetri
     _, _, result = silicon_110
     for image in result.cbed[0, 0]:
         turned = image[1:, 1:][::-1, ::-1]
-        assert np.abs(turned - image[1:, 1:]).sum() < 0.01 * image.sum()
+        assert np.abs(turned - image[1:, 1:]).sum() < 0.02 * image.sum()
 
 
 def test_disks_lie_on_the_reciprocal_lattice_and_nowhere_else(silicon_110):
@@ -132,3 +132,77 @@ def test_thin_crystals_scatter_kinematically():
         vg = abs(reflections.structure_factors(SILICON, np.array([hkl]), b)[0])
         expected = (scattering.interaction(ENERGY) * vg * thickness[0]) ** 2
         assert found[12 + hkl[0], 12 + hkl[1]] == pytest.approx(expected, rel=0.06)
+
+
+@pytest.fixture(scope="module")
+def fourier_labels():
+    """The 2021 labels of silicon on [110], and the reflections they should show."""
+    b = scattering.b_factors(SILICON, Thermal())
+    rotation = orientation.along_beam(SILICON, (1, 1, 0))
+    grid = simulation.Grid(384, 50.0)
+    seen = camera.Camera(grid, (128, 128), 1)
+    cell = supercell.cut(SILICON, rotation, (50.0, 50.0), 100.0)
+    found = reflections.reflections(SILICON, rotation, 1.2, [ENERGY], 0.1, b)
+    return (*label_fft.maps(cell, seen, 2.0, b), found)
+
+
+def peak(image, around):
+    """Place [px] and height of a peak, from the largest pixel near a place and its neighbours.
+
+    Exact for one frequency under Hann's window: with R = A(1)/A(0), δ = (2R - 1)/(R + 1), and A(0) is lower than the
+    peak by sin(πδ) / (πδ (1 - δ²)) along each axis (Rife & Vincent, Bell Syst. Tech. J. 49 (1970) 197).
+    """
+    corner = np.round(around).astype(int) - 1
+    part = image[corner[0] : corner[0] + 3, corner[1] : corner[1] + 3]
+    top = np.array(np.unravel_index(part.argmax(), part.shape)) + corner
+    place, height = top.astype(float), image[tuple(top)]
+    for axis in (0, 1):
+        low, high = (image[tuple(top + step * np.eye(2, dtype=int)[axis])] for step in (-1, 1))
+        ratio = max(low, high) / image[tuple(top)]
+        shift = max((2 * ratio - 1) / (ratio + 1), 1e-9)
+        place[axis] += shift if high > low else -shift
+        height *= np.pi * shift * (1 - shift**2) / np.sin(np.pi * shift)
+    return place, height
+
+
+def test_analytic_labels_and_those_of_2021_agree_in_place_and_strength(fourier_labels):
+    vg, _, found = fourier_labels
+    zero_layer = np.abs(found.g[:, 2]) < 1e-9
+    strength = np.abs(found.vg) * zero_layer
+    strong = np.flatnonzero(strength[1:] > 0.05 * strength[1:].max()) + 1  # the direct beam is first
+    places = labels.positions(found.g, 0.02, (128, 128))
+    inside = [i for i in strong if np.abs(places[i] - 64).max() < 60]
+    assert len(inside) > 20
+    measured = [peak(vg, places[i]) for i in inside]
+    assert max(np.abs(p - places[i]).max() for i, (p, _) in zip(inside, measured, strict=True)) < 0.05
+    heights = np.array([h for _, h in measured]) / np.abs(found.vg[inside])
+    assert np.abs(heights / np.median(heights) - 1).max() < 0.03
+    assert np.median(heights) == pytest.approx(1, abs=0.05)  # volts
+
+
+def test_the_height_q_z_of_the_2021_labels_follows_the_orientation():
+    b = scattering.b_factors(SILICON, Thermal())
+    rotation = orientation.tilted(0.0, 0.05) @ orientation.along_beam(SILICON, (1, 1, 0))
+    cell = supercell.cut(SILICON, rotation, (50.0, 50.0), 200.0)
+    seen = camera.Camera(simulation.Grid(256, 50.0), (128, 128), 1)
+    vg, qz = label_fft.maps(cell, seen, 2.0, b)
+    found = reflections.reflections(SILICON, rotation, 1.0, [ENERGY], 0.1, b)
+    places = np.round(labels.positions(found.g, 0.02, (128, 128))).astype(int)
+    assert np.isfinite(qz).all()  # the reference code has NaN where there is no potential
+    bright = [i for i in range(1, len(found)) if vg[tuple(places[i])] > 1.0]
+    assert len(bright) >= 6
+    for i in bright:
+        assert qz[tuple(places[i])] == pytest.approx(found.g[i, 2], abs=0.003)
+
+
+def test_label_maps_of_a_binned_box_show_the_same_peaks(fourier_labels):
+    b = scattering.b_factors(SILICON, Thermal())
+    rotation = orientation.along_beam(SILICON, (1, 1, 0))
+    cell = supercell.cut(SILICON, rotation, (100.0, 100.0), 20.0)
+    seen = camera.Camera(simulation.Grid(512, 100.0), (128, 128), 2)
+    vg, _ = label_fft.maps(cell, seen, 2.0, b)
+    once, _, found = fourier_labels
+    places = np.round(labels.positions(found.g[1:9], 0.02, (128, 128))).astype(int)
+    for x, y in places:
+        if once[x, y] > 1:
+            assert vg[x, y] == pytest.approx(once[x - 1 : x + 2, y - 1 : y + 2].max(), rel=0.3)

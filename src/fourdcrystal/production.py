@@ -8,6 +8,7 @@ from pymatgen.core import Structure
 from fourdcrystal import (
     PATTERNS_VERSION,
     earlier,
+    label_fft,
     labels,
     orientation,
     reflections,
@@ -105,7 +106,7 @@ def write_patterns(
                 simulated = instrument.simulate(cell, b, _phonons(settings, crystal, turned))
                 kept = simulated.cbed, simulated.seam_fraction
             found = table(crystal.structure, turned, settings)
-            vg, qz = label_maps(found, settings)
+            vg, qz = label_maps(crystal, found, cell, instrument, settings)
             store.put(index, kept[0], vg, qz, found, kept[1])
 
 
@@ -114,19 +115,18 @@ def _phonons(settings: Settings, crystal: Crystal, turned: Orientation) -> np.ra
     return seeds.generator(settings.seed, crystal.id, "phonons", turned.rotation.tobytes().hex())
 
 
-def label_maps(found: reflections.Reflections, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Label maps V_g [V] and q_z [1/Å] of an orientation, each (energy, qx, qy), float32."""
-    shape = (settings.detector.shape[0], settings.detector.shape[1])
-    maps = [
-        labels.draw(
-            labels.positions(found.g, settings.detector.dq, shape),
-            labels.weights(found, energy, settings.labels),
-            found.g[:, 2],
-            shape,
-            settings.labels.width,
-        )
-        for energy in settings.microscope.energy
-    ]
+def label_maps(
+    crystal: Crystal, found: reflections.Reflections, cell: Supercell, instrument: Instrument, settings: Settings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Label maps V_g [V] and q_z [1/Å] of an orientation by the chosen method, each (energy, qx, qy), float32."""
+    energies, shape = settings.microscope.energy, instrument.camera.shape
+    if settings.labels.method == "potential_fft":
+        b = scattering.b_factors(crystal.structure, settings.specimen.thermal)
+        maps = [label_fft.maps(cell, instrument.camera, settings.specimen.slice_thickness, b)] * len(energies)
+    else:
+        places = labels.positions(found.g, settings.detector.dq, shape)
+        strengths = [labels.weights(found, energy, settings.labels) for energy in energies]
+        maps = [labels.draw(places, s, found.g[:, 2], shape, settings.labels.width) for s in strengths]
     vg, qz = (np.array(m, dtype=np.float32) for m in zip(*maps, strict=True))
     return vg, qz
 
@@ -155,5 +155,5 @@ def quartets(
     instrument = Instrument(settings.microscope.model_copy(update=beam), settings.specimen, settings.detector)
     b = scattering.b_factors(crystal.structure, settings.specimen.thermal)
     simulated = instrument.simulate(cell, b, _phonons(settings, crystal, turned))
-    vg, qz = label_maps(table(crystal.structure, turned, settings), settings)
+    vg, qz = label_maps(crystal, table(crystal.structure, turned, settings), cell, instrument, settings)
     return {"cbed": simulated.cbed[0, 0], "probe": instrument.probe[0, 0], "vg": vg[energy], "qz": qz[energy]}
