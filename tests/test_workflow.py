@@ -42,6 +42,22 @@ def test_the_graph_of_rules_flows_from_crystals_to_detection():
         assert f'label = "{rule}"' in done.stdout
 
 
+def test_the_graph_in_the_readme_is_the_one_that_snakemake_draws():
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+
+    def edges(text: str) -> set[tuple[str, str]]:
+        names = dict(re.findall(r"(id\d+)\[(\w+)\]", text))
+        return {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", text)}
+
+    assert edges((ROOT / "README.md").read_text()) == edges(done.stdout), "run: make dag"
+
+
 def test_parsing_the_snakefile_imports_nothing_heavy(tmp_path):
     program = (
         "import sys\nfrom snakemake.cli import main\n"

@@ -38,8 +38,24 @@ rule verify:
         f"{RESULTS}/benchmarks/verify.tsv"
     conda:
         "../../envs/simulation.yaml"
-    threads: CORES
+    threads: WHOLE_MACHINE
     params:
         results=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
         "python $SCRIPTS/verify.py {params.results} --sheet {input.sheet} --workers {threads} -o {output} > {log} 2>&1"
+
+
+rule data_card:
+    """What the data set holds, where its crystals come from, under which licences, and how to read it."""
+    input:
+        rules.catalogue.output,
+    output:
+        f"{RESULTS}/data_card.md",
+    log:
+        f"{RESULTS}/logs/data_card.log",
+    conda:
+        "../../envs/simulation.yaml"
+    params:
+        patterns=f"{RESULTS}/patterns",
+    shell:
+        "python $SCRIPTS/data_card.py {input} {params.patterns} -o {output} > {log} 2>&1"

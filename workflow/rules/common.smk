@@ -22,8 +22,9 @@ RESULTS = str(settings.results)
 os.environ.update(PATH=f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', '')}")
 shell.prefix(f"export PYTHONPATH={workflow.basedir}/src SCRIPTS={workflow.basedir}/scripts; ")
 
-# what a job that uses a whole machine asks for; `workflow.cores` itself fails where only the graph is wanted
-CORES = workflow.resource_settings.cores or 1
+# Threads of a job that can use a whole machine: Snakemake scales them down to --cores; the SLURM profile says what a node
+# gives. (The number of cores itself would differ between the login node and the job, and SLURM would refuse the job.)
+WHOLE_MACHINE = 64
 
 
 wildcard_constraints:

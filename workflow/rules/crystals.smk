@@ -46,7 +46,7 @@ if not SHEET:
             f"{RESULTS}/logs/classify.log",
         benchmark:
             f"{RESULTS}/benchmarks/classify.tsv"
-        threads: CORES
+        threads: WHOLE_MACHINE
         shell:
             "python $SCRIPTS/classify.py {input} -o {output} --workers {threads} > {log} 2>&1"
 

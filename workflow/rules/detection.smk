@@ -18,7 +18,7 @@ rule make_scan:
         scan="|".join(SIMULATED_SCANS) or "(?!)",
     conda:
         "../../envs/simulation.yaml"
-    threads: CORES
+    threads: WHOLE_MACHINE
     params:
         settings=lambda wildcards: recipe.part(
             settings,

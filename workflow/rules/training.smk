@@ -22,7 +22,7 @@ rule train:
         f"{RESULTS}/benchmarks/train/{{experiment}}.tsv"
     conda:
         "../../envs/learning.yaml"
-    threads: CORES
+    threads: WHOLE_MACHINE
     params:
         experiment=composed,
         patterns=f"{RESULTS}/patterns",

@@ -1,0 +1,89 @@
+"""The same production through the SLURM profile, on a real cluster; and what happens when things go wrong there."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, Production, new_production
+from services import slurm
+from test_workflow import same_files
+
+REASON = slurm.missing()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+
+# The lab's nodes are small, and its jobs short: less memory, and a quicker look at the queue.
+PROFILE = ["--workflow-profile", str(ROOT / "workflow" / "profiles" / "slurm"), "--jobs", "4", "--latency-wait", "10"]
+PROFILE += ["--max-status-checks-per-second", "1", "--set-resources", "simulate:mem_mb=2000", "supercells:mem_mb=1500"]
+PROFILE += ["catalogue:mem_mb=1500", "--set-threads", "classify=1", "--until", "catalogue"]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with slurm.Cluster(tmp_path_factory.mktemp("slurm")) as started:
+        os.environ["SLURM_CONF"] = str(started.configuration)
+        yield started
+        del os.environ["SLURM_CONF"]
+
+
+def start(production: Production) -> subprocess.Popen[bytes]:
+    """Snakemake on the cluster, in the background."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--configfile", str(production.configuration), *PROFILE]
+    with (production.folder / "snakemake.log").open("ab") as log:
+        return subprocess.Popen(command, cwd=production.folder, stdout=log, stderr=log, start_new_session=True)
+
+
+def running(cluster: slurm.Cluster, rule: str, production: Production) -> list[dict[str, str]]:
+    """Jobs of a rule of this production that are running."""
+    folder = f"WorkDir={production.folder}"
+    return [
+        job
+        for job in cluster.jobs()
+        if job["JobState"] == "RUNNING" and job.get("WorkDir") == folder[8:] and f"rule_{rule}" in job["Comment"]
+    ]
+
+
+def ended(run: subprocess.Popen[bytes], production: Production, seconds: float = 300) -> None:
+    """Wait for the end of a run, which must be a good one."""
+    code = run.wait(timeout=seconds)
+    assert code == 0, (production.folder / "snakemake.log").read_text()[-4000:]
+
+
+def test_a_cluster_makes_the_same_data_set_as_a_workstation(cluster, production, tmp_path):
+    remote = new_production(tmp_path)
+    began = time.monotonic()
+    ended(start(remote), remote)
+    print(f"6 crystals on 2 GPU nodes: {time.monotonic() - began:.0f} s")
+    assert same_files(production.results / "patterns", remote.results / "patterns")
+    simulated = [j for j in cluster.jobs() if "simulate" in j["Comment"] and j["WorkDir"] == str(remote.folder)]
+    assert len(simulated) == 6
+    assert {job["JobState"] for job in simulated} == {"COMPLETED"}
+    assert all("gpu" in job["TresPerJob"] for job in simulated), "each simulation had a GPU of its own"
+    assert {job["NodeList"] for job in simulated} == {"n2", "n3"}
+
+
+def test_a_simulation_that_was_cancelled_is_made_again(cluster, production, tmp_path):
+    remote = new_production(tmp_path)
+    run = start(remote)
+    cluster.wait(lambda: bool(running(cluster, "simulate", remote)), "a simulation", 120)
+    began = time.monotonic()
+    cluster.run("scancel", running(cluster, "simulate", remote)[0]["JobId"])
+    ended(run, remote)
+    print(f"complete {time.monotonic() - began:.0f} s after scancel")
+    assert same_files(production.results / "patterns", remote.results / "patterns")
+
+
+def test_a_killed_snakemake_is_restarted_beside_its_orphans(cluster, production, tmp_path):
+    remote = new_production(tmp_path)
+    run = start(remote)
+    cluster.wait(lambda: bool(running(cluster, "simulate", remote)), "a simulation", 120)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    began = time.monotonic()
+    remote.snakemake("--unlock")
+    ended(start(remote), remote)
+    print(f"complete {time.monotonic() - began:.0f} s after the restart")
+    assert same_files(production.results / "patterns", remote.results / "patterns")
