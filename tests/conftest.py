@@ -1,5 +1,6 @@
 """A complete miniature production, made once and looked at by many tests."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+
+# Two pytest workers share two cores; small tensors on more threads than cores are slower by an order of magnitude.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers take whole files, and one of them all tests that look at the miniature production."""
+    for item in items:
+        name = "production" if "production" in item.fixturenames else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @dataclass(frozen=True)
