@@ -1,0 +1,69 @@
+"""Quartets can be browsed in a page that needs nothing else."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from made_up import row, write
+
+from fourdcrystal import album, catalogue
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "preview.py"
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    made = tmp_path_factory.mktemp("dataset")
+    splits = {"Si-1": "train", "Si-2": "test"}
+    for seed, name in enumerate(splits):
+        write(made / "patterns" / f"{name}.zarr", seed=seed)
+    listed = [row(name, split) for name, split in splits.items()]
+    catalogue.write(made / "catalogue.parquet", catalogue.build(made / "patterns", listed))
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(dataset):
+    path = dataset / "quartets.html"
+    album.write(path, album.page(catalogue.read(dataset / "catalogue.parquet"), dataset / "patterns", 12))
+    return path
+
+
+def test_the_page_holds_four_images_of_every_quartet_and_loads_nothing_from_elsewhere(page):
+    text = page.read_text()
+    shown = text.count('"row":')
+    assert 6 <= shown <= 12
+    assert text.count("data:image/png;base64,") == 4 * shown
+    assert not re.findall(r"(?:src|href)=[\"']?https?:", text)
+
+
+def dom(address: str, profile: Path) -> str:
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={profile}", "--virtual-time-budget=5000", "--dump-dom", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line and "rror" in line]
+    return done.stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
+def test_the_page_shows_quartets_and_filters_them_in_a_browser(page, tmp_path):
+    everything = dom(page.as_uri(), tmp_path / "one")
+    shown = everything.count("<figure>")
+    assert f"{shown} shown" in everything and shown >= 6
+    tested = dom(page.as_uri() + "#split=test&thickness=200", tmp_path / "two")
+    assert 0 < tested.count("<figure>") < shown
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", tested)
+    assert captions and all(" 200 Å" in c and ", test, row" in c for c in captions)
+
+
+@pytest.mark.parametrize("name", ["x.html", "x.png"])
+def test_the_command_line_makes_page_and_picture(dataset, tmp_path, name):
+    command = [sys.executable, SCRIPT, "--catalogue", dataset / "catalogue.parquet", "--patterns", dataset / "patterns"]
+    done = subprocess.run([*command, "-n", "3", "-o", tmp_path / name], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / name).stat().st_size > 5000
