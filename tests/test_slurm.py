@@ -5,19 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT, Production, new_production
 from services import slurm
 from test_workflow import same_files
 
 REASON = slurm.missing()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
-
-# The lab's nodes are small, and its jobs short: less memory, and a quicker look at the queue.
-PROFILE = ["--workflow-profile", str(ROOT / "workflow" / "profiles" / "slurm"), "--jobs", "4", "--latency-wait", "10"]
-PROFILE += ["--max-status-checks-per-second", "1", "--set-resources", "simulate:mem_mb=2000", "supercells:mem_mb=1500"]
-PROFILE += ["catalogue:mem_mb=1500", "--set-threads", "classify=1", "--until", "catalogue"]
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +25,32 @@ def cluster(tmp_path_factory):
         del os.environ["SLURM_CONF"]
 
 
+def edited_profile(folder: Path) -> Path:
+    """The profile as its user edits it: for nodes of 6 GB, and looking at the queue more often, since jobs are short."""
+    profile = yaml.safe_load((ROOT / "workflow" / "profiles" / "slurm" / "profile.v9+.yaml").read_text())
+    for resources in (profile["default-resources"], *profile["set-resources"].values()):
+        resources["mem_mb"] = "1500 * attempt"
+    profile |= {"jobs": 4, "latency-wait": 10, "max-status-checks-per-second": 1}
+    profile["set-threads"] = dict.fromkeys(profile["set-threads"], 1)
+    path = folder / "profile" / "profile.v9+.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(profile))
+    return path.parent
+
+
 def start(production: Production) -> subprocess.Popen[bytes]:
     """Snakemake on the cluster, in the background."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--configfile", str(production.configuration), *PROFILE]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--until", "catalogue"]
+    command += ["--configfile", str(production.configuration)]
+    command += ["--workflow-profile", str(edited_profile(production.folder))]
     with (production.folder / "snakemake.log").open("ab") as log:
         return subprocess.Popen(command, cwd=production.folder, stdout=log, stderr=log, start_new_session=True)
 
 
 def running(cluster: slurm.Cluster, rule: str, production: Production) -> list[dict[str, str]]:
     """Jobs of a rule of this production that are running."""
-    folder = f"WorkDir={production.folder}"
-    return [
-        job
-        for job in cluster.jobs()
-        if job["JobState"] == "RUNNING" and job.get("WorkDir") == folder[8:] and f"rule_{rule}" in job["Comment"]
-    ]
+    mine = (job for job in cluster.jobs() if job.get("WorkDir") == str(production.folder))
+    return [job for job in mine if job["JobState"] == "RUNNING" and f"rule_{rule}" in job["Comment"]]
 
 
 def ended(run: subprocess.Popen[bytes], production: Production, seconds: float = 300) -> None:
