@@ -26,7 +26,7 @@ def cluster(tmp_path_factory):
 
 
 def edited_profile(folder: Path) -> Path:
-    """The profile as its user edits it: for nodes of 6 GB, and looking at the queue more often, since jobs are short."""
+    """The profile as its user edits it: for nodes of 6 GB, and a quicker look at the queue, since jobs are short."""
     profile = yaml.safe_load((ROOT / "workflow" / "profiles" / "slurm" / "profile.v9+.yaml").read_text())
     for resources in (profile["default-resources"], *profile["set-resources"].values()):
         resources["mem_mb"] = "1500 * attempt"
