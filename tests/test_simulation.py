@@ -196,7 +196,7 @@ def test_aberrations_that_spread_the_probe_beyond_the_box_are_refused():
 
 def test_a_bullseye_has_open_and_closed_rings_and_spokes():
     grid, chosen = Grid(256, 100.0), Aperture(shape="bullseye", rings=3, spokes=4, bar_width=0.1)
-    amplitude = probe.patterned(grid.frequencies, 0.4, chosen)
+    amplitude = probe.patterned(grid.frequencies, grid.frequencies, 0.4, chosen)
     radius = np.hypot(grid.frequencies[:, None], grid.frequencies) / 0.4
     assert amplitude[radius < 0.15].min() == 1 and amplitude[radius > 1.1].max() == 0
     diagonal = amplitude[np.arange(256), np.arange(256)]

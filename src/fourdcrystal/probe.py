@@ -11,7 +11,13 @@ from fourdcrystal.settings import Aberrations, Aperture, Microscope, wavelength
 SUBPIXELS = 8  # per axis, over which the edges inside a patterned aperture are averaged
 
 
-def spectrum(grid: Grid, energy: float, semiangle_cutoff: float, microscope: Microscope) -> np.ndarray:
+def spectrum(
+    grid: Grid,
+    energy: float,
+    semiangle_cutoff: float,
+    microscope: Microscope,
+    direction: tuple[float, float] = (0.0, 0.0),
+) -> np.ndarray:
     """Fourier transform of the probe, centred on the middle of the box, (n, n), complex64, zero frequency at n // 2.
 
     Amplitude of the aperture times exp(-iχ); the largest amplitude is 1.
@@ -21,15 +27,16 @@ def spectrum(grid: Grid, energy: float, semiangle_cutoff: float, microscope: Mic
         energy: Beam energy [eV].
         semiangle_cutoff: Convergence semi-angle [mrad].
         microscope: Aberrations and shape of the aperture.
+        direction: Lateral frequency of the beam [1/Å] where it is tilted from the axis of lens and camera.
 
     Raises:
         InputError: if the aperture's picture can't be used, or the grid can't resolve the aberrations' phase.
     """
-    k = grid.frequencies
+    x, y = (grid.frequencies - k for k in direction)
     radius = semiangle_cutoff * 1e-3 / wavelength(energy)
     aperture = microscope.aperture
-    amplitude = disk(k, radius) if aperture.shape == "disk" else patterned(k, radius, aperture)
-    phase = aberration_phase(k, energy, microscope.aberrations)
+    amplitude = disk(x, y, radius) if aperture.shape == "disk" else patterned(x, y, radius, aperture)
+    phase = aberration_phase(grid.frequencies, energy, microscope.aberrations)
     inside = amplitude > 0
     if any(np.abs(np.diff(phase, axis=a))[np.minimum(*_pair(inside, a))].max(initial=0.0) > np.pi for a in (0, 1)):
         raise InputError(
@@ -46,37 +53,40 @@ def _pair(inside: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     return (inside[1:], inside[:-1]) if axis == 0 else (inside[:, 1:], inside[:, :-1])
 
 
-def disk(k: np.ndarray, radius: float) -> np.ndarray:
+def disk(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
     """Round aperture whose edge is softened over one pixel, as abTEM does it, (n, n).
 
     Args:
-        k: Spatial frequencies of the axis [1/Å], (n,).
+        x: Spatial frequencies along x from the aperture's middle [1/Å], (n,).
+        y: The same along y, (n,).
         radius: Radius of the aperture [1/Å].
     """
-    return np.clip((radius - np.hypot(k[:, None], k)) / (k[1] - k[0]) + 0.5, 0.0, 1.0)
+    return np.clip((radius - np.hypot(x[:, None], y)) / (x[1] - x[0]) + 0.5, 0.0, 1.0)
 
 
-def patterned(k: np.ndarray, radius: float, aperture: Aperture) -> np.ndarray:
+def patterned(x: np.ndarray, y: np.ndarray, radius: float, aperture: Aperture) -> np.ndarray:
     """Bullseye, or a picture over the aperture's diameter: mean transmission of each pixel, (n, n).
 
     Args:
-        k: Spatial frequencies of the axis [1/Å], (n,).
+        x: Spatial frequencies along x from the aperture's middle [1/Å], (n,).
+        y: The same along y, (n,).
         radius: Radius of the aperture [1/Å].
         aperture: Shape.
     """
-    step = k[1] - k[0]
-    lit = np.flatnonzero(np.abs(k) <= radius + step)
-    fine = ((k[lit, None] + step * ((np.arange(SUBPIXELS) + 0.5) / SUBPIXELS - 0.5)) / radius).ravel()
-    x, y = np.meshgrid(fine, fine, indexing="ij")
+    step = x[1] - x[0]
+    parts = step * ((np.arange(SUBPIXELS) + 0.5) / SUBPIXELS - 0.5)
+    lit = [np.flatnonzero(np.abs(k) <= radius + step) for k in (x, y)]
+    fine = [((k[i, None] + parts) / radius).ravel() for k, i in zip((x, y), lit, strict=True)]
+    u, v = np.meshgrid(*fine, indexing="ij")
     if aperture.shape == "bullseye":
-        open_ = bullseye(x, y, aperture)
+        open_ = bullseye(u, v, aperture)
     else:
         picture = _picture(aperture)
-        pixel = [np.clip(((v + 1) / 2 * len(picture)).astype(int), 0, len(picture) - 1) for v in (x, y)]
-        open_ = np.where(np.hypot(x, y) <= 1, picture[pixel[0], pixel[1]], 0.0)
-    means = open_.reshape(len(lit), SUBPIXELS, len(lit), SUBPIXELS).mean((1, 3))
-    out = np.zeros((len(k), len(k)))
-    out[np.ix_(lit, lit)] = means
+        pixel = [np.clip(((w + 1) / 2 * len(picture)).astype(int), 0, len(picture) - 1) for w in (u, v)]
+        open_ = np.where(np.hypot(u, v) <= 1, picture[pixel[0], pixel[1]], 0.0)
+    means = open_.reshape(len(lit[0]), SUBPIXELS, len(lit[1]), SUBPIXELS).mean((1, 3))
+    out = np.zeros((len(x), len(y)))
+    out[np.ix_(*lit)] = means
     return out
 
 

@@ -49,6 +49,7 @@ class Instrument:
         detector: DetectorSettings,
         xp: ModuleType = np,
         placement: potential.Placement = "exact",
+        direction: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         """Prepare an instrument.
 
@@ -58,6 +59,7 @@ class Instrument:
             detector: The camera.
             xp: NumPy, or CuPy to compute on a GPU.
             placement: How atoms are put on the grid; ``bilinear`` gives abTEM's numbers.
+            direction: Lateral frequency of the beam [1/Å] where it is tilted from the axis of lens and camera.
 
         Raises:
             InputError: if the box can't hold a probe, or the aperture or the aberrations can't be used.
@@ -68,8 +70,8 @@ class Instrument:
         binning = round(self.edge * detector.dq)
         self.camera = Camera(self.grid, (detector.shape[0], detector.shape[1]), binning)
         energies, angles = microscope.energy, microscope.semiangle_cutoff
-        spectra = [[probe.spectrum(self.grid, e, a, microscope)[:, self.grid.band] for a in angles] for e in energies]
-        self._spectra = np.array(spectra)  # (energy, semiangle, n, columns)
+        spectra = [[probe.spectrum(self.grid, e, a, microscope, direction) for a in angles] for e in energies]
+        self._spectra = np.array(spectra)[..., self.grid.band]  # (energy, semiangle, n, columns)
         vacuum = self.camera.record(self._spectra)
         brightest = vacuum.max((-2, -1), keepdims=True)
         self.probe = vacuum / brightest
