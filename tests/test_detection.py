@@ -17,7 +17,7 @@ from fourdcrystal.mapping import FLAGS
 class Correlating:
     """Stands in for a trained network: classical correlation, with heights q_z of a tilted crystal."""
 
-    tilt = np.array([0.004, -0.003])
+    tilt, method = np.array([0.004, -0.003]), "stand-in"
 
     def batch_size(self, shape):
         return 5
@@ -111,3 +111,6 @@ def test_classical_detection_stands_beside_it(spoiled):
     assert (found.maps.lattices.agreeing > 10).sum() == 10
     assert found.flags[3] == FLAGS["empty"] | FLAGS["no_lattice"]
     assert np.isnan(found.maps.tilt).all()
+    refined = detection.edge_fitted(spoiled, found)
+    assert refined.method == "classical, edge fit" and len(refined.peaks) == len(found.peaks)
+    assert np.nanmedian(refined.maps.lattices.residual) < 0.1

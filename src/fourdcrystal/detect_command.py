@@ -20,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--energy", type=float, help="beam energy [eV]; none: as the file says")
     parser.add_argument("--device", default="cpu", help="where to compute, such as cpu or cuda")
     parser.add_argument("--threshold", type=float, help="weakest peak over the pattern's strongest")
+    parser.add_argument(
+        "--refine",
+        default="edge",
+        help="what refines positions: none, edge (fits of disks' edges), or a refiner's file",
+    )
     parser.add_argument("--roi", type=region, help="part of the scan, x0:x1,y0:y1")
     parser.add_argument("--stride", type=int, default=1, help="take every n-th position along both axes")
     parser.add_argument("--bin", type=int, default=1, help="sum n x n detector pixels")
@@ -69,9 +74,9 @@ def run(args: argparse.Namespace) -> None:
         if not reference.any():
             raise InputError("--reference holds no position of the scan that is detected")
     from fourdcrystal import detection, detection_plots
-    from fourdcrystal.inference import Detector
+    from fourdcrystal.inference import Detector, refinement_named
 
-    detector = Detector.load(args.model, args.device)
+    detector = Detector.load(args.model, args.device, refine=refinement_named(args.refine, args.device))
     if args.threshold is not None:
         detector.threshold = args.threshold
     if args.preview:
@@ -79,8 +84,11 @@ def run(args: argparse.Namespace) -> None:
         print(f"{args.output / 'preview.png'}: {args.preview} patterns with the peaks found in them")
         return
     found = detection.detect(scan, detector, reference)
-    baseline = detection.classical(scan, reference) if args.classical or "centres" in scan.truth else None
-    figures = detection.write(args.output, scan, found, baseline, reference)
+    baselines = []
+    if args.classical or "centres" in scan.truth:
+        plain = detection.classical(scan, reference)
+        baselines = [plain, detection.edge_fitted(scan, plain, reference)]
+    figures = detection.write(args.output, scan, found, baselines, reference)
     print(report(args.output, figures))
 
 

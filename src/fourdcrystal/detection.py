@@ -2,13 +2,14 @@
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fourdcrystal import __version__, bragg_vectors, correlation, detection_plots, files, mapping, scan_truth
+from fourdcrystal import __version__, bragg_vectors, correlation, detection_plots, edgefit, files, mapping, scan_truth
 from fourdcrystal.inference import Detector, Method
 from fourdcrystal.mapping import FLAGS, Maps
 from fourdcrystal.peaks import Peaks
@@ -23,12 +24,14 @@ class Detected:
     """Peaks of a scan and what they say.
 
     Attributes:
+        method: What found the peaks, for tables and pictures.
         peaks: Peaks of all patterns, in the order of the scan.
         flags: Of every pattern, (P,), bits of :data:`fourdcrystal.mapping.FLAGS`.
         maps: Lattice, strain and tilt.
         seconds: For finding the peaks, reading included.
     """
 
+    method: str
     peaks: Peaks
     flags: np.ndarray
     maps: Maps
@@ -66,14 +69,16 @@ def detect(scan: Scan, detector: Detector, region: np.ndarray | None = None) -> 
     """
     check(scan)
     peaks, flag, seconds = search(scan, detector.detect, detector.batch_size(scan.shape), scan.name)
-    return _mapped(scan, peaks, flag, seconds, region)
+    return _mapped(scan, detector.method, peaks, flag, seconds, region)
 
 
-def _mapped(scan: Scan, peaks: Peaks, flag: np.ndarray, seconds: float, region: np.ndarray | None) -> Detected:
+def _mapped(
+    scan: Scan, method: str, peaks: Peaks, flag: np.ndarray, seconds: float, region: np.ndarray | None
+) -> Detected:
     used = None if region is None else region.ravel()
     maps = mapping.of_peaks(peaks, len(scan), scan.shape, scan.dq, np.array(scan.centre), used)
     flag[~maps.lattices.fitted] |= FLAGS["no_lattice"]
-    return Detected(peaks, flag, maps, seconds)
+    return Detected(method, peaks, flag, maps, seconds)
 
 
 def classical(scan: Scan, region: np.ndarray | None = None) -> Detected:
@@ -90,7 +95,24 @@ def classical(scan: Scan, region: np.ndarray | None = None) -> Detected:
     if "centres" in scan.truth:
         scores = [scan_truth.scores(scan, peaks.above(t), in_volts=False)["score"] for t in THRESHOLDS]
         threshold = float(THRESHOLDS[int(np.argmax(scores))])
-    return _mapped(scan, peaks.above(threshold), flag, seconds, region)
+    return _mapped(scan, "classical", peaks.above(threshold), flag, seconds, region)
+
+
+def edge_fitted(scan: Scan, found: Detected, region: np.ndarray | None = None) -> Detected:
+    """The same peaks with positions refined by fits of the disks' edges: the strongest classical chain."""
+    started = time.monotonic()
+    parts, sizes, start = [], [], 0
+    with Progress(len(scan), f"{scan.name} ({found.method}, edge fit)", "patterns") as progress:
+        for batch in scan.batches(16):
+            rows = (found.peaks.pattern >= start) & (found.peaks.pattern < start + len(batch))
+            some = found.peaks.where(rows)
+            some = replace(some, pattern=some.pattern - start)
+            parts.append(edgefit.refine(batch, scan.probe, some))
+            sizes.append(len(batch))
+            start += len(batch)
+            progress.add(len(batch))
+    seconds = found.seconds + time.monotonic() - started
+    return _mapped(scan, f"{found.method}, edge fit", Peaks.joined(parts, sizes), found.flags.copy(), seconds, region)
 
 
 def summary(scan: Scan, found: Detected) -> dict[str, Any]:
@@ -103,6 +125,7 @@ def summary(scan: Scan, found: Detected) -> dict[str, Any]:
     sigma = np.mean([_median(maps.strain.sigma[:, i]) for i in range(3)])
     return {
         "scan": scan.name,
+        "method": found.method,
         "positions": list(scan.grid),
         "pixels": list(scan.shape),
         "sampling_invA": scan.dq,
@@ -131,7 +154,7 @@ def _rounded(value: float, digits: int) -> float | None:
 
 
 def write(
-    output: Path, scan: Scan, found: Detected, baseline: Detected | None = None, region: np.ndarray | None = None
+    output: Path, scan: Scan, found: Detected, baselines: Sequence[Detected] = (), region: np.ndarray | None = None
 ) -> dict[str, Any]:
     """Write everything about a detection into a folder; summary.json comes last.
 
@@ -139,7 +162,7 @@ def write(
         output: Folder; files of an earlier run are replaced one by one.
         scan: The scan.
         found: The network's results.
-        baseline: Classical results, drawn and reported beside them.
+        baselines: Classical results, reported beside them; the first is drawn.
         region: Mask of the unstrained positions that both used, (rx, ry).
 
     Returns:
@@ -153,10 +176,10 @@ def write(
     mapping.write(output / "orientation.zarr", mapping.orientation_dataset(maps, scan.grid, attributes))
     figures = summary(scan, found)
     if "centres" in scan.truth:
-        figures["error"] = {"network": scan_truth.errors(scan, found.peaks, found.maps, True, region)}
-        if baseline is not None:
-            figures["error"]["classical"] = scan_truth.errors(scan, baseline.peaks, baseline.maps, False, region)
-    detection_plots.draw(output, scan, found, baseline, region)
+        figures["error"] = {found.method: scan_truth.errors(scan, found.peaks, found.maps, True, region)}
+        for other in baselines:
+            figures["error"][other.method] = scan_truth.errors(scan, other.peaks, other.maps, False, region)
+    detection_plots.draw(output, scan, found, baselines[0] if baselines else None, region)
     with files.replaced(output / "summary.json") as path:
         path.write_text(json.dumps(figures, indent=2) + "\n")
     return figures

@@ -94,13 +94,13 @@ def strain_maps(
     path: Path, scan: Scan, found: "Detected", baseline: "Detected | None", region: np.ndarray | None = None
 ) -> None:
     """Strain and rotation: the network's and, where there are any, the classical ones and the truth; uncertainties."""
-    rows = [("network", found.maps.strain.values)]
+    rows = [(found.method, found.maps.strain.values)]
     if baseline is not None:
-        rows.insert(0, ("classical", baseline.maps.strain.values))
+        rows.insert(0, (baseline.method, baseline.maps.strain.values))
     if "distortion" in scan.truth:
         rows.append(("truth", scan_truth.strains(scan, found.maps, region)))
     reference = rows[-1][1]
-    rows.append(("network's uncertainty", found.maps.strain.sigma))
+    rows.append(("its uncertainty", found.maps.strain.sigma))
     with plots.figure(path, len(rows), len(COMPONENTS), (2.5, 2.2)) as (figure, axes):
         for row, (name, values) in enumerate(rows):
             for column, (component, scale) in enumerate(zip(COMPONENTS, STRAIN_SCALE, strict=True)):
@@ -118,7 +118,7 @@ def strain_maps(
 
 def tilt_maps(path: Path, scan: Scan, found: "Detected") -> None:
     """Tilt of the crystal towards x and y, beside the truth where it is known."""
-    rows = [("network", found.maps.tilt)]
+    rows = [(found.method, found.maps.tilt)]
     if "tilt" in scan.truth:
         rows.append(("truth", scan.truth["tilt"].reshape(-1, 2)))
     with plots.figure(path, len(rows), 2, (2.9, 2.5)) as (figure, axes):

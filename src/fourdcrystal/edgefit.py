@@ -3,21 +3,26 @@
 Each disk is modelled as the vacuum probe times a polynomial of degree four, which takes up the contrast inside it, on a
 planar background. For a given centre the model is linear and solved with variance weights and a prior that keeps the
 contrast small unless counts support more (ridge regression; Golub & Pereyra's variable projection, SIAM J. Numer. Anal.
-10, 413 (1973)). The centre with the least χ² is sought on two nested grids and between their points by a paraboloid.
+10, 413 (1973)). The centre follows from a coarse grid of trials and a few steps of Gauss and Newton.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from fourdcrystal import correlation
 from fourdcrystal.peaks import Peaks
 
 DEGREE = 4
-CONTRAST = 0.15  # expected size of the polynomial's coefficients over the disk's mean intensity
-GRIDS = ((7, 0.5), (5, 0.2))  # points along an axis, and their distance [px]
+POWERS = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]  # of x and y, the constant first
+CONTRAST = 0.1  # expected size of the polynomial's coefficients over the disk's mean intensity
+COARSE = torch.tensor([-0.8, 0.0, 0.8])  # px; trial offsets along each axis
+STEPS = 4  # of Gauss and Newton
+DIFFERENCE = 0.1  # px; half of the distance over which slopes are taken
+FARTHEST = 2.5  # px; from the candidate
 MARGIN = 4  # of a crop beyond the disk [px]
 CHUNK = 64  # disks treated at a time; bounds memory
 
@@ -38,7 +43,7 @@ def refine(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, device: str = 
     plateau = float(np.median(probe[probe > probe.max() / 2]))
     vacuum = (vacuum / plateau).clamp(min=0)
     size = correlation.radius(probe)
-    near = _neighbours(peaks, 2 * (size + MARGIN))
+    near = neighbours(peaks, 2 * (size + MARGIN))
     index = torch.as_tensor(peaks.pattern, device=device)
     start = torch.as_tensor(peaks.positions, dtype=torch.float32, device=device)
     others = torch.as_tensor(near, dtype=torch.float32, device=device)
@@ -53,10 +58,8 @@ def refine(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, device: str = 
     )
 
 
-def _neighbours(peaks: Peaks, reach: float, most: int = 8) -> np.ndarray:
+def neighbours(peaks: Peaks, reach: float, most: int = 8) -> np.ndarray:
     """Positions of the nearest other peaks of the same pattern within reach [px], (N, most, 2); far away where none."""
-    from scipy.spatial import cKDTree
-
     far = 100 * reach
     points = np.column_stack([peaks.positions, peaks.pattern * far])
     distance, which = cKDTree(points).query(points, k=most + 1, distance_upper_bound=reach)
@@ -87,54 +90,94 @@ def _fit(
     to_own = (grid[None] - (start - middle)[:, None, None]).norm(dim=-1)
     weight = (inside & ((to_other > size + 1.5) | (to_own < to_other))) / variance
     count = len(index)
-    crop, weight, flat = crop.reshape(count, -1), weight.reshape(count, -1), grid.reshape(-1, 2)
+    crop, weight = crop.reshape(count, -1), weight.reshape(count, -1)
     within = (to_own < size).reshape(count, -1).to(crop.dtype)
     level = ((crop * within).sum(1) / within.sum(1).clamp(min=1)).clamp(min=0.05)
-    centre = start - middle
-    for points, distance in GRIDS:
-        offsets = (torch.arange(points, device=crop.device) - points // 2) * distance
-        trial = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1).reshape(-1, 2)
-        chi2 = torch.stack([_chi2(crop, weight, flat, centre + t, probe, size, level) for t in trial], dim=1)
-        best = chi2.argmin(1)
-        centre = centre + trial[best]
-    return _vertex(chi2.double(), trial.double(), centre - trial[best], points, distance, middle)
+    data = _Data(crop, weight, grid.reshape(-1, 2), probe, size, level)
+    # Gauss-Newton converges from about as far as the disk's edge is wide: the best point of a grid is near enough
+    trials = (start - middle)[:, None] + torch.cartesian_prod(COARSE, COARSE).to(crop)[None]
+    chi2 = torch.stack([data.solve(trial)[1] for trial in trials.unbind(1)], dim=1)
+    centre = trials[torch.arange(count), chi2.argmin(1)]
+    spread = torch.full((count,), float("inf"), device=crop.device)
+    for _ in range(STEPS):
+        step, spread = data.step(centre)
+        centre = centre + step.clamp(-0.5, 0.5)
+    # a fit that ran away from its candidate is no improvement on it
+    strayed = ((centre - (start - middle)).norm(dim=1) > FARTHEST) | ~torch.isfinite(centre).all(1)
+    centre = torch.where(strayed[:, None], start - middle, centre)
+    return middle + centre, torch.where(strayed, FARTHEST, spread)
 
 
-def _chi2(
-    crop: Tensor, weight: Tensor, grid: Tensor, centre: Tensor, probe: Tensor, size: float, level: Tensor
-) -> Tensor:
-    """Least χ² of the linear model for trial centres, prior included, (n,).
+@dataclass(frozen=True)
+class _Data:
+    """Crops around some disks and what their model needs.
 
-    Args:
-        crop: Counts, (n, S²).
+    Attributes:
+        counts: (n, S²).
         weight: 1 / variance, 0 where masked, (n, S²).
-        grid: Pixels of the crop from its middle, (S², 2).
-        centre: Trial centres from the crop's middle, (n, 2).
+        grid: Pixels from the crop's middle, (S², 2).
         probe: Vacuum probe with plateau 1, centred on n // 2.
         size: Its radius [px].
         level: Mean counts per pixel inside each disk, (n,).
     """
-    u = grid - centre[:, None]  # (n, S², 2)
-    disk = _sampled(probe, u)
-    x, y = (u / size).clamp(-1.5, 1.5).unbind(-1)
-    powers = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]
-    columns = [disk * x**i * y**j for i, j in powers]
-    plane = [torch.ones_like(x), grid[:, 0].expand_as(x) / size, grid[:, 1].expand_as(x) / size]
-    design = torch.stack([*columns, *plane], dim=2)
-    weighted = design * weight[..., None]
-    normal = (weighted.mT @ design).double()
-    moment = (weighted.mT @ crop[..., None]).double()[..., 0]
-    ridge = torch.zeros(design.shape[2], dtype=torch.float64, device=crop.device)
-    ridge[1 : len(powers)] = 1.0
-    prior = (
-        ridge / (CONTRAST * level.double()[:, None]) ** 2
-        + 1e-9 * torch.diagonal(normal, dim1=1, dim2=2).amax(1)[:, None]
-    )
-    solved = torch.linalg.solve(normal + torch.diag_embed(prior), moment)
-    return ((weight * crop**2).sum(1).double() - (solved * moment).sum(1)).float()
+
+    counts: Tensor
+    weight: Tensor
+    grid: Tensor
+    probe: Tensor
+    size: float
+    level: Tensor
+
+    def shapes(self, centre: Tensor) -> Tensor:
+        """Probe times each monomial, for disks at ``centre`` (n, 2), (n, S², terms)."""
+        u = self.grid - centre[:, None]
+        x, y = (u / self.size).clamp(-1.5, 1.5).unbind(-1)
+        disk = sampled(self.probe, u)
+        along_x, along_y = [torch.ones_like(x)], [disk]
+        for _ in range(DEGREE):  # products, since powers are slow
+            along_x.append(along_x[-1] * x)
+            along_y.append(along_y[-1] * y)
+        return torch.stack([along_x[i] * along_y[j] for i, j in POWERS], dim=2)
+
+    def design(self, centre: Tensor) -> Tensor:
+        """The same with the columns of the background's plane, (n, S², terms + 3)."""
+        plane = torch.cat([torch.ones_like(self.grid[:, :1]), self.grid / self.size], dim=1)
+        return torch.cat([self.shapes(centre), plane.expand(len(centre), -1, -1)], dim=2)
+
+    def prior(self, columns: int) -> Tensor:
+        """Precision of the columns' coefficients [1/counts²], (n, columns): only the contrast's are held small."""
+        held = torch.zeros(columns, dtype=torch.float64, device=self.counts.device)
+        held[1 : len(POWERS)] = 1.0
+        return held / (CONTRAST * self.level.double()[:, None]) ** 2
+
+    def normal(self, design: Tensor) -> tuple[Tensor, Tensor]:
+        """Normal matrix with the prior, and right-hand side, float64."""
+        weighted = design * self.weight[..., None]
+        matrix = (weighted.mT @ design).double()
+        moment = (weighted.mT @ self.counts[..., None]).double()[..., 0]
+        tiny = 1e-9 * torch.diagonal(matrix, dim1=1, dim2=2).amax(1)[:, None]
+        return matrix + torch.diag_embed(self.prior(design.shape[2]) + tiny), moment
+
+    def solve(self, centre: Tensor) -> tuple[Tensor, Tensor]:
+        """Best coefficients for given centres, (n, columns), and their χ² up to a constant, prior included, (n,)."""
+        matrix, moment = self.normal(self.design(centre))
+        solved = torch.linalg.solve(matrix, moment)
+        return solved, -(solved * moment).sum(1)
+
+    def step(self, centre: Tensor) -> tuple[Tensor, Tensor]:
+        """Gauss-Newton step of the centres [px], (n, 2), all coefficients fitted along; uncertainty per axis, (n,)."""
+        solved, _ = self.solve(centre)
+        amplitudes = solved[:, : len(POWERS), None].float()
+        ahead = torch.eye(2, device=centre.device) * DIFFERENCE
+        slopes = [(self.shapes(centre + d) - self.shapes(centre - d)) @ amplitudes / (2 * DIFFERENCE) for d in ahead]
+        matrix, moment = self.normal(torch.cat([self.design(centre), *slopes], dim=2))
+        found = torch.linalg.solve(matrix, moment)
+        covariance = torch.linalg.inv(matrix)[:, -2:, -2:]
+        spread = torch.sqrt(torch.diagonal(covariance, dim1=1, dim2=2).mean(1).clamp(min=1e-6))
+        return found[:, -2:].float(), spread.float()
 
 
-def _sampled(probe: Tensor, offsets: Tensor) -> Tensor:
+def sampled(probe: Tensor, offsets: Tensor) -> Tensor:
     """The probe at sub-pixel offsets from its centre, bicubic, (n, S²)."""
     x, y = probe.shape
     scale = torch.tensor([2 / (x - 1), 2 / (y - 1)], device=probe.device)
@@ -142,25 +185,3 @@ def _sampled(probe: Tensor, offsets: Tensor) -> Tensor:
     places = ((offsets + middle) * scale - 1).flip(-1)[None]  # grid_sample has the last axis first
     made = torch.nn.functional.grid_sample(probe[None, None], places, "bicubic", "zeros", align_corners=True)
     return made[0, 0].clamp(min=0)
-
-
-def _vertex(
-    chi2: Tensor, trial: Tensor, origin: Tensor, points: int, distance: float, middle: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Minimum of the paraboloid through χ² around its least grid point, and the uncertainty from its curvature."""
-    near = torch.argsort(((trial[None] - trial[chi2.argmin(1)][:, None]) ** 2).sum(-1), dim=1, stable=True)[:, :9]
-    at, value = trial[near], torch.gather(chi2, 1, near)
-    here = at[:, :1]
-    x, y = (at - here).unbind(-1)
-    design = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], dim=2)
-    _, bx, by, cxx, cxy, cyy = torch.linalg.lstsq(design, value[..., None]).solution[..., 0].unbind(1)
-    hessian = torch.stack([torch.stack([2 * cxx, cxy], -1), torch.stack([cxy, 2 * cyy], -1)], -2)
-    fine = (torch.linalg.det(hessian) > 0) & (cxx > 0)
-    safe = torch.where(fine[:, None, None], hessian, torch.eye(2).to(hessian))
-    step = -torch.linalg.solve(safe, torch.stack([bx, by], -1))
-    step = torch.where(fine[:, None], step.clamp(-distance, distance), 0.0)
-    # χ² / 2 is the negative log-likelihood
-    covariance = 2 * torch.linalg.inv(safe)
-    spread = torch.sqrt(torch.diagonal(covariance, dim1=1, dim2=2).mean(1).clamp(min=1e-6))
-    spread = torch.where(fine, spread, points * distance / 2)
-    return (middle + origin + here[:, 0] + step).float(), spread.float()

@@ -1,7 +1,7 @@
 """How good a trained network is on crystals and prototypes it never saw, beside classical correlation at its best."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from fourdcrystal import catalogue, correlation, labels, metrics, quartets, seeds
+from fourdcrystal import catalogue, correlation, edgefit, labels, metrics, quartets, seeds
 from fourdcrystal.errors import InputError
 from fourdcrystal.inference import Detector, Method
 from fourdcrystal.metrics import Truth
@@ -25,7 +25,8 @@ CLASSICAL: dict[str, dict[str, object]] = {
     "parabolic, root": {"subpixel": "parabolic", "square_root": True},
     "multicorr, root": {"subpixel": "multicorr", "square_root": True},
 }
-THRESHOLDS = np.geomspace(0.005, 0.5, 25)
+EDGE_FITTED = (NETWORK, "multicorr, root")  # whose positions edge fits refine
+THRESHOLDS = np.geomspace(0.002, 0.5, 30)
 SPLITS = ("test", "test_prototype")  # whichever of them the catalogue has
 BATCH = 64
 
@@ -151,6 +152,16 @@ def found_by(method: Method, given: Sample, counts: np.ndarray) -> Peaks:
     return Peaks(*(np.concatenate([getattr(p, n) for p in parts])[order] for n in Peaks.__dataclass_fields__))
 
 
+def edge_fitted(found: Peaks, given: Sample, counts: np.ndarray) -> Peaks:
+    """The same peaks with positions refined by edge fits, each with its own vacuum probe."""
+    positions, sigma = found.positions, found.sigma_px.copy()
+    for index, probe in given.groups():
+        rows = np.flatnonzero(np.isin(found.pattern, index))
+        refined = edgefit.refine(counts, probe, found.where(rows))
+        positions[rows], sigma[rows] = refined.positions, refined.sigma_px
+    return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma)
+
+
 def scored(found: Peaks, given: Sample, settings: Evaluation, in_volts: bool) -> dict[str, np.ndarray]:
     """Columns of :func:`fourdcrystal.metrics.by_pattern` for all patterns of a sample."""
     dq = float(given.dq[0])
@@ -209,6 +220,11 @@ def evaluate(
                 columns = scored(found.above(used), given, settings, in_volts=ours)
                 about = {"split": split, "dose": dose, "method": name, "threshold": used}
                 rows += [about | row for row in by_thickness(columns, given)]
+                if settings.edge_fit and name in EDGE_FITTED:
+                    refined = edge_fitted(found.above(used), given, counts)
+                    columns = scored(refined, given, settings, in_volts=ours)
+                    about = about | {"method": f"{name}, edge fit"}
+                    rows += [about | row for row in by_thickness(columns, given)]
     return pd.DataFrame(rows), {"threshold": threshold}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fourdcrystal import evaluation, files, plots
-from fourdcrystal.evaluation import CLASSICAL, NETWORK
+from fourdcrystal.evaluation import NETWORK
 from fourdcrystal.inference import Detector
 from fourdcrystal.settings import Settings
 
@@ -51,13 +51,17 @@ def summary(scores: pd.DataFrame) -> dict[str, Any]:
         entry = {}
         for name, (_, more_is_better) in FIGURES.items():
             ours = by_method.loc[NETWORK, name]
-            others = by_method.loc[list(CLASSICAL), name].dropna()
+            others = by_method[~by_method.index.str.startswith(NETWORK)][name].dropna()
             best = None if others.empty else others.idxmax() if more_is_better else others.idxmin()
             entry[name] = {
                 "network": _rounded(ours),
                 "classical": None if best is None else _rounded(others[best]),
                 "classical_method": best,
             }
+        fitted = f"{NETWORK}, edge fit"
+        if fitted in by_method.index:
+            for name in ("position_median_px", "position_rms_px", "strain_rmse"):
+                entry[name]["network_edge_fit"] = _rounded(by_method.loc[fitted, name])
         entry["tilt_median_mrad"] = {"network": _rounded(by_method.loc[NETWORK, "tilt_median_mrad"])}
         result.setdefault(str(split), {})[f"{dose:g}"] = entry
     return result

@@ -1,19 +1,36 @@
 """A trained network in use: patterns and their vacuum probe go in, Bragg peaks come out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import modelfile, peaks
+from fourdcrystal import edgefit, modelfile, peaks, refinement
+from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
-from fourdcrystal.scans import Scan
 
-THRESHOLD = 0.04  # weakest peak over the strongest of its pattern; see docs/decisions/0050
+THRESHOLD = 0.01  # weakest peak over the strongest of its pattern; see docs/decisions/0050
 FLOOR = 0.05  # V; below this a map holds no reflection, whatever its strongest point
 PIXELS_AT_ONCE = {"cpu": 2**20, "cuda": 2**25}  # of a batch
+
+Method = Callable[[np.ndarray, np.ndarray], Peaks]  # peaks from patterns (N, X, Y) and the vacuum probe (X, Y)
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What makes positions of peaks better.
+
+    Attributes:
+        name: For tables and pictures.
+        apply: Better peaks from patterns (N, X, Y), the vacuum probe (X, Y) and peaks.
+    """
+
+    name: str
+    apply: Callable[[np.ndarray, np.ndarray, Peaks], Peaks]
 
 
 class Detector:
@@ -23,23 +40,35 @@ class Detector:
         trained: Network with its recipe, as :func:`fourdcrystal.modelfile.load` gives it.
         device: Where to compute, such as ``cpu``, ``cuda`` or ``cuda:1``.
         threshold: Weakest peak that is kept, as a fraction of the strongest of its pattern.
+        refine: What refines positions, of :func:`refinement_named`; none: the network's positions.
     """
 
     def __init__(
-        self, trained: modelfile.TrainedModel, device: str | torch.device = "cpu", threshold: float = THRESHOLD
+        self,
+        trained: modelfile.TrainedModel,
+        device: str | torch.device = "cpu",
+        threshold: float = THRESHOLD,
+        refine: Refinement | None = None,
     ) -> None:
         self.network, self.device, self.threshold = trained.network.to(device), torch.device(device), threshold
+        self.refine, self.method = refine, "network" if refine is None else f"network, {refine.name}"
         self.width = float(trained.data["labels"]["width"])
         self.step = trained.network.model.step
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu", threshold: float = THRESHOLD) -> "Detector":
-        """A detector from a model file.
+    def load(
+        cls,
+        path: str | Path,
+        device: str | torch.device = "cpu",
+        threshold: float = THRESHOLD,
+        refine: Refinement | None = None,
+    ) -> "Detector":
+        """A detector from a model file; arguments as above.
 
         Raises:
             InputError: if the file is missing or isn't a model of this package.
         """
-        return cls(modelfile.load(Path(path), device), device, threshold)
+        return cls(modelfile.load(Path(path), device), device, threshold, refine)
 
     def batch_size(self, shape: tuple[int, int]) -> int:
         """Patterns of a shape that are treated at once."""
@@ -82,22 +111,36 @@ class Detector:
             vg, qz = self.maps(patterns[kept[start : start + size]], probe)
             parts.append(peaks.extract(vg, qz, self.width, threshold, FLOOR))
         found = Peaks.joined(parts, [min(size, len(kept) - s) for s in range(0, len(kept), size)])
-        return Peaks(kept[found.pattern], *(getattr(found, name) for name in peaks.COLUMNS))
+        found = Peaks(kept[found.pattern], *(getattr(found, name) for name in peaks.COLUMNS))
+        return found if self.refine is None else self.refine.apply(patterns, probe, found)
 
 
-Method = Callable[[np.ndarray, np.ndarray], Peaks]
-
-
-def over_scan(scan: Scan, method: Method, batch_size: int) -> Iterator[tuple[int, Peaks, np.ndarray]]:
-    """A detector or classical method applied to a whole scan, batch by batch, while the next batch is read.
+def refinement_named(name: str, device: str | torch.device = "cpu") -> Refinement | None:
+    """What refines positions of peaks.
 
     Args:
-        scan: The scan.
-        method: Peaks from patterns (n, qx, qy) and the vacuum probe.
-        batch_size: Patterns at a time.
+        name: ``none``, ``edge`` (fits of the disks' edges, :mod:`fourdcrystal.edgefit`), or the file of a learned
+            refiner (:mod:`fourdcrystal.refinement`).
+        device: Where to compute.
 
-    Yields:
-        Number of patterns of the batch, their peaks (pattern indices from 0), and the patterns.
+    Raises:
+        InputError: if there is no such file, or it isn't a refiner's.
     """
-    for batch in scan.batches(batch_size):
-        yield len(batch), method(batch, scan.probe), batch
+    if name == "none":
+        return None
+    if name == "edge":
+        return Refinement("edge fit", partial(edgefit.refine, device=str(device)))
+    if not Path(name).is_file():
+        raise InputError(f"'{name}' refines no positions; allowed are none, edge, or the file of a learned refiner")
+    return Refinement("learned fit", partial(_learned, refinement.load(Path(name), device), torch.device(device)))
+
+
+def _learned(
+    network: refinement.Refiner, device: torch.device, patterns: np.ndarray, probe: np.ndarray, found: Peaks
+) -> Peaks:
+    counts = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device)
+    vacuum = torch.as_tensor(np.ascontiguousarray(probe, dtype=np.float32), device=device)
+    index = torch.as_tensor(found.pattern, device=device)
+    at, sigma = refinement.refine(network, counts, vacuum, index, torch.as_tensor(found.positions, device=device))
+    positions = at.double().cpu().numpy()
+    return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma.double().cpu().numpy())

@@ -268,6 +268,7 @@ class Evaluation(Section):
         [1e4, 1e6], "electrons", "electrons per pattern; each is scored", min_length=1
     )
     patterns: int = Quantity(200, "patterns", "most patterns scored per split, spread evenly over thickness", ge=1)
+    edge_fit: bool = Field(False, description="also score positions refined by edge fits; slow")
     match_distance: float = Quantity(
         0.05, "1/Å", "a found peak within this distance of a true one is a match", gt=0, le=1
     )
