@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from fourdcrystal.errors import InputError
 
 ANTIALIAS = 2 / 3  # abTEM keeps this fraction of the Nyquist frequency
-COARSEST_SAMPLING, FINEST_SAMPLING = 0.2, 0.05  # Å; what the wave's sampling is chosen from
+COARSEST_SAMPLING, FINEST_SAMPLING = 0.135, 0.05  # Å; what the wave's sampling is chosen from (decision 0022)
 
 
 def wavelength(energy: float) -> float:
@@ -188,7 +188,11 @@ class Specimen(Section):
     box: float = Quantity(50.0, "Å", "least lateral edge; the real one is a multiple of 1/sampling", ge=5, le=2000)
     slice_thickness: float = Quantity(2.0, "Å", "multislice step", gt=0.1, le=10)
     sampling: float | None = Quantity(
-        None, "Å", "real-space sampling of the wave; none: 0.2 Å, or finer where the detector needs it", gt=0.01, le=0.5
+        None,
+        "Å",
+        "real-space sampling of the wave; none: 0.135 Å, or finer where the detector needs it",
+        gt=0.01,
+        le=0.5,
     )
     projection: Literal["infinite", "finite"] = Field(
         "infinite", description="project each atom into one slice, or integrate its potential within each slice"
