@@ -1,0 +1,186 @@
+"""Sub-pixel positions of disks whatever the contrast inside: a Gaussian process takes it up and is integrated out.
+
+A disk is the vacuum probe times (1 + f), on a planar background. The contrast f is a Gaussian process: a random
+function with Matérn-3/2 covariance over distances of a probe's radius, as large as the disk's mean. For a trial centre
+all of that is linear with Gaussian priors, so the likelihood of the counts, with every possible contrast integrated
+out, has a closed form (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, eqs. 2.30 and 4.17). Its
+maximum is the position, its curvature the uncertainty. Unlike in a fit of the contrast (edgefit), freedom that a trial
+centre needs to explain the counts costs it likelihood.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourdcrystal import correlation, edgefit
+from fourdcrystal.peaks import Peaks
+
+LENGTH = 1.0  # over which contrast changes, in radii of the probe
+CONTRAST = 1.0  # standard deviation of the contrast over a disk's mean
+TERMS = 50  # leading eigenfunctions of the covariance that are kept
+MARGIN = 4  # of a crop beyond the disk [px]
+REACH = 1.5  # farthest a trial centre is from the candidate's pixel, along each axis [px]
+COARSE, FINE = 0.5, 0.25  # spacing of trial centres [px]
+CANDIDATE = 1.0  # standard deviation of a candidate's error along each axis [px]
+FLOOR = 0.3  # counts² added to the variance, so that empty pixels don't weigh without limit
+
+
+def refine(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, device: str = "cpu") -> Peaks:
+    """Peaks with refined positions and their standard uncertainty.
+
+    Args:
+        patterns: Counts, (N, X, Y); they must be electrons, or in proportion, for the uncertainty to be right.
+        probe: Vacuum probe, (X, Y), anywhere on the detector.
+        peaks: Candidates within about 1.5 px of the disks' centres.
+        device: Where to compute.
+    """
+    if not len(peaks):
+        return peaks
+    size = correlation.radius(probe)
+    plateau = float(np.median(probe[probe > probe.max() / 2]))
+    vacuum = torch.as_tensor(correlation.centred(probe) / plateau, dtype=torch.float32, device=device).clamp(min=0)
+    images = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device)
+    middle, counts, weight, level, pixels = _crops(images, peaks, size)
+    candidate = torch.as_tensor(peaks.positions, dtype=torch.float64, device=device) - middle
+    offset, sigma = _posterior(_Model(vacuum, size, pixels), counts, weight, level, candidate)
+    found = (middle + offset).cpu().numpy()
+    return replace(peaks, qx_px=found[:, 0], qy_px=found[:, 1], sigma_px=sigma.cpu().numpy())
+
+
+def _crops(images: Tensor, peaks: Peaks, size: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Round crops about the candidates' pixels.
+
+    Returns:
+        Middle pixels (D, 2); counts (D, n); weights 1 / variance, 0 for neighbours and outside the frame, (D, n);
+        each disk's mean counts per pixel (D,); and the pixels' offsets from the middle (n, 2).
+    """
+    device, half = images.device, int(np.ceil(size + MARGIN))
+    steps = torch.arange(-half, half + 1, device=device)
+    square = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+    pixels = square[square.double().norm(dim=1) < half + 0.5]
+    index = torch.as_tensor(peaks.pattern, device=device)
+    start = torch.as_tensor(peaks.positions, dtype=torch.float32, device=device)
+    middle = start.round().long()
+    where = middle[:, None] + pixels  # (D, n, 2)
+    frame = torch.tensor(images.shape[-2:], device=device)
+    inside = ((where >= 0) & (where < frame)).all(-1)
+    where = torch.minimum(where.clamp(min=0), frame - 1)
+    # counts smoothed over 3 x 3: a pixel's own noise must not set its weight
+    smooth = torch.nn.functional.avg_pool2d(images[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
+    counts, variance = (image[index[:, None], where[..., 0], where[..., 1]] for image in (images, smooth + FLOOR))
+    others = torch.as_tensor(edgefit.neighbours(peaks, 2 * (size + MARGIN)), dtype=torch.float32, device=device)
+    to_other = (pixels[None, :, None] - (others - middle[:, None])[:, None]).norm(dim=-1).amin(-1)
+    to_own = (pixels[None] - (start - middle)[:, None]).norm(dim=-1)
+    weight = (inside & ((to_other > size + 1.5) | (to_own < to_other))) / variance
+    within = (to_own < size).float()
+    level = ((counts * within).sum(1) / within.sum(1).clamp(min=1)).clamp(min=0.05)
+    return middle, counts, weight, level, pixels.float()
+
+
+class _Model:
+    """Columns of the linear model at trial centres: disk, contrast's eigenfunctions, background plane.
+
+    Args:
+        probe: Vacuum probe with plateau 1, centred on n // 2.
+        size: Its radius [px].
+        pixels: Offsets from the crop's middle [px], (n, 2).
+    """
+
+    def __init__(self, probe: Tensor, size: float, pixels: Tensor) -> None:
+        self.probe, self.size, self.pixels = probe, size, pixels
+        axis = torch.arange(-8, 9, dtype=torch.float64) * 0.15
+        nodes = torch.cartesian_prod(axis, axis)
+        self.nodes = nodes[nodes.norm(dim=1) < 1.25].to(pixels.device)  # in radii; the disk and its soft edge
+        values, vectors = torch.linalg.eigh(_matern(self.nodes, self.nodes))
+        # Nyström: eigenfunctions scaled so that each coefficient has the prior variance 1
+        self.projection = vectors[:, -TERMS:] / values[-TERMS:].sqrt()
+        self.plane = torch.cat([torch.ones_like(pixels[:, :1]), pixels / size], 1)
+        # prior deviations of the coefficients over a disk's mean counts
+        scales = [1e2] + [CONTRAST] * self.projection.shape[1] + [3.0, 1.0, 1.0]
+        self.scales = torch.tensor(scales, dtype=torch.float64, device=pixels.device)
+
+    def columns(self, centre: Tensor) -> Tensor:
+        """(n, T) for a trial centre (2,) [px from the crop's middle]."""
+        u = self.pixels - centre
+        disk = edgefit.sampled(self.probe, u[None]).reshape(-1, 1)
+        fields = _matern((u.double() / self.size), self.nodes) @ self.projection
+        return torch.cat([disk, disk * fields.float(), self.plane], 1)
+
+    def log_likelihood(self, centre: Tensor, counts: Tensor, weight: Tensor, level: Tensor) -> Tensor:
+        """Logarithm of the marginal likelihood up to a constant of each disk, (D,), at one trial centre."""
+        columns = self.columns(centre)
+        terms = columns.shape[1]
+        products = (columns[:, :, None] * columns[:, None]).reshape(len(columns), -1)
+        gram = (weight @ products).reshape(-1, terms, terms).double()
+        moment = ((weight * counts) @ columns).double()
+        prior = self.scales * level.double()[:, None]
+        matrix = prior[:, :, None] * gram * prior[:, None] + torch.eye(terms, dtype=gram.dtype, device=gram.device)
+        factor = torch.linalg.cholesky(matrix)
+        explained = torch.linalg.solve_triangular(factor, (prior * moment)[..., None], upper=False)[..., 0]
+        return (explained**2).sum(1) / 2 - torch.diagonal(factor, dim1=1, dim2=2).log().sum(1)
+
+
+def _matern(a: Tensor, b: Tensor) -> Tensor:
+    """Matérn-3/2 covariance of points in units of the radius, (n, 2) and (m, 2), with variance 1."""
+    r = 3**0.5 * torch.cdist(a, b) / LENGTH
+    return (1 + r) * torch.exp(-r)
+
+
+def _posterior(
+    model: _Model, counts: Tensor, weight: Tensor, level: Tensor, candidate: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Most likely offsets from the crops' middles [px], (D, 2), and standard uncertainties per axis [px], (D,).
+
+    Trial centres are the same for all disks, so that disks share the model's columns. First a coarse grid for all, then
+    the fine grid around each disk's best, then the paraboloid through 3 x 3 points.
+    """
+    side, stride = int(2 * REACH / FINE) + 1, int(COARSE / FINE)
+    axis = torch.arange(side, device=counts.device) * FINE - REACH
+    trials = torch.cartesian_prod(axis, axis)
+    surface = torch.full((len(counts), side * side), -torch.inf, dtype=torch.float64, device=counts.device)
+    rows, columns = torch.arange(side * side, device=counts.device) // side, torch.arange(side**2) % side
+
+    def evaluate(needed: Tensor) -> None:
+        for trial in torch.nonzero(needed.any(0))[:, 0].tolist():
+            disks = torch.nonzero(needed[:, trial])[:, 0]
+            value = model.log_likelihood(trials[trial], counts[disks], weight[disks], level[disks])
+            away = (trials[trial] - candidate[disks]).square().sum(1) / (2 * CANDIDATE**2)
+            surface[disks, trial] = value - away
+
+    columns = columns.to(counts.device)
+    evaluate(((rows % stride == 0) & (columns % stride == 0)).expand_as(surface))
+    for _ in range(2):  # the fine maximum may lie next to the coarse one's neighbours
+        best = surface.argmax(1)
+        x, y = rows[best].clamp(1, side - 2), columns[best].clamp(1, side - 2)
+        close = ((rows - x[:, None]).abs() <= 1) & ((columns - y[:, None]).abs() <= 1)
+        evaluate(close & torch.isinf(surface))
+    best = surface.argmax(1)
+    x, y = rows[best].clamp(1, side - 2), columns[best].clamp(1, side - 2)
+    evaluate(((rows - x[:, None]).abs() <= 1) & ((columns - y[:, None]).abs() <= 1) & torch.isinf(surface))
+    return _summit(surface.reshape(-1, side, side), x, y, axis)
+
+
+def _summit(surface: Tensor, x: Tensor, y: Tensor, axis: Tensor) -> tuple[Tensor, Tensor]:
+    """Maximum of the paraboloid through 3 x 3 points, (D, 2), and the deviation that its curvature means, (D,)."""
+    disks = torch.arange(len(surface), device=surface.device)
+
+    def at(i: int, j: int) -> Tensor:
+        return surface[disks, x + i, y + j]
+
+    gradient = torch.stack([at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)], -1) / 2
+    xx, yy = at(1, 0) + at(-1, 0) - 2 * at(0, 0), at(0, 1) + at(0, -1) - 2 * at(0, 0)
+    xy = (at(1, 1) + at(-1, -1) - at(1, -1) - at(-1, 1)) / 4
+    determinant = xx * yy - xy**2
+    peaked = (xx < 0) & (determinant > 0)
+    safe = torch.where(peaked, determinant, 1.0)
+    step = (
+        torch.stack([xy * gradient[:, 1] - yy * gradient[:, 0], xy * gradient[:, 0] - xx * gradient[:, 1]], -1)
+        / safe[:, None]
+    )
+    # at the border of what was tried the likelihood still rises: the candidate was not a disk's, or far from it
+    step = torch.where(peaked[:, None], step, 0.0).clamp(-1, 1)
+    variance = torch.where(peaked, -(xx + yy) / (2 * safe), (REACH / FINE) ** 2)
+    centre = torch.stack([axis[x], axis[y]], -1).double()
+    return centre + FINE * step, FINE * variance.sqrt()
