@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, help="weakest peak over the pattern's strongest")
     parser.add_argument(
         "--refine",
-        default="edge",
-        help="what refines positions: none, edge (fits of disks' edges), or a refiner's file",
+        default="disk",
+        help="what refines positions: none, disk (fits that allow any contrast), edge (of disks' edges), or a file",
     )
     parser.add_argument("--roi", type=region, help="part of the scan, x0:x1,y0:y1")
     parser.add_argument("--stride", type=int, default=1, help="take every n-th position along both axes")

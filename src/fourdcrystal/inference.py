@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import edgefit, modelfile, peaks, refinement
+from fourdcrystal import diskfit, edgefit, modelfile, peaks, refinement
 from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
 
@@ -119,8 +119,9 @@ def refinement_named(name: str, device: str | torch.device = "cpu") -> Refinemen
     """What refines positions of peaks.
 
     Args:
-        name: ``none``, ``edge`` (fits of the disks' edges, :mod:`fourdcrystal.edgefit`), or the file of a learned
-            refiner (:mod:`fourdcrystal.refinement`).
+        name: ``none``, ``disk`` (fits of disks with any contrast inside, :mod:`fourdcrystal.diskfit`), ``edge`` (fits
+            of the disks' edges, :mod:`fourdcrystal.edgefit`), or the file of a learned refiner
+            (:mod:`fourdcrystal.refinement`).
         device: Where to compute.
 
     Raises:
@@ -128,10 +129,12 @@ def refinement_named(name: str, device: str | torch.device = "cpu") -> Refinemen
     """
     if name == "none":
         return None
+    if name == "disk":
+        return Refinement("disk fit", partial(diskfit.refine, device=str(device)))
     if name == "edge":
         return Refinement("edge fit", partial(edgefit.refine, device=str(device)))
     if not Path(name).is_file():
-        raise InputError(f"'{name}' refines no positions; allowed are none, edge, or the file of a learned refiner")
+        raise InputError(f"'{name}' refines no positions; allowed are none, disk, edge, or a learned refiner's file")
     return Refinement("learned fit", partial(_learned, refinement.load(Path(name), device), torch.device(device)))
 
 
