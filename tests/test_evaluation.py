@@ -1,0 +1,91 @@
+"""Evaluation scores each method on the same noisy patterns, each with its own vacuum probe."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from disk_patterns import disk, lattice_points, pattern
+
+from fourdcrystal import correlation, evaluation, evaluation_report
+from fourdcrystal.evaluation import Sample
+from fourdcrystal.metrics import Truth
+from fourdcrystal.settings import Evaluation
+
+SHAPE, BASIS, DQ = (80, 80), np.array([[15.0, 1.0], [-2.0, 16.0]]), 0.02
+
+
+@pytest.fixture(scope="module")
+def given():
+    """Four patterns, of two convergence angles and two thicknesses."""
+    radii, thickness = [3.0, 4.5, 3.0, 4.5], [100.0, 100.0, 200.0, 200.0]
+    images, truths = [], []
+    for i, radius in enumerate(radii):
+        points = lattice_points(SHAPE, np.array([40.2, 39.7]), BASIS, 6)
+        images.append(pattern(SHAPE, points, radius, 1.0))
+        counted = np.arange(len(points)) > 0  # not the direct beam
+        g = np.column_stack([(points - points[0]) * DQ, np.zeros(len(points))])
+        truths.append((np.full(len(points), i), points, np.exp(-np.hypot(*g.T) / 0.5), g, counted))
+    probes = np.array([disk(SHAPE, (40, 40), radius) for radius in radii])
+    table = pd.DataFrame({"energy": 0, "semiangle": [0, 1, 0, 1], "thickness_A": thickness})
+    true = Truth(*(np.concatenate(column) for column in zip(*truths, strict=True)))
+    return Sample(np.array(images) * probes.sum((1, 2))[:, None, None], probes, np.full(4, DQ), table, true)
+
+
+def test_noise_has_the_dose_that_was_asked_for(given):
+    counts = given.counts(1e5, np.random.default_rng(0))
+    assert counts.sum((1, 2)) == pytest.approx(np.full(4, 1e5), rel=0.02)
+
+
+def test_every_pattern_is_searched_with_its_own_probe_and_scored(given):
+    counts = given.counts(1e6, np.random.default_rng(0))
+    search = partial(correlation.detect, threshold=0.005)
+    found = evaluation.found_by(search, given, counts)
+    assert (np.diff(found.pattern) >= 0).all() and set(found.pattern) == {0, 1, 2, 3}
+    threshold = evaluation.best_threshold(found, given, Evaluation(), in_volts=False)
+    columns = evaluation.scored(found.above(threshold), given, Evaluation(), in_volts=False)
+    rows = list(evaluation.by_thickness(columns, given))
+    assert [row["thickness_A"] for row in rows[:2]] == [100, 200] and np.isnan(rows[2]["thickness_A"])
+    assert rows[2]["score"] > 0.95 and rows[2]["position_median_px"] < 0.1
+    assert rows[2]["reflections"] == rows[0]["reflections"] + rows[1]["reflections"] == given.true.counted.sum()
+
+
+def test_best_threshold_is_the_best(given):
+    counts = given.counts(3e4, np.random.default_rng(1))
+    found = evaluation.found_by(partial(correlation.detect, threshold=0.002), given, counts)
+    best = evaluation.best_threshold(found, given, Evaluation(), in_volts=False)
+
+    def score(threshold):
+        columns = evaluation.scored(found.above(threshold), given, Evaluation(), in_volts=False)
+        return list(evaluation.by_thickness(columns, given))[-1]["score_weighted"]
+
+    assert score(best) >= max(score(t) for t in evaluation.THRESHOLDS[::6]) - 0.02
+
+
+def test_edge_fits_move_positions_only(given):
+    counts = given.counts(1e6, np.random.default_rng(2))
+    found = evaluation.found_by(partial(correlation.detect, threshold=0.05), given, counts)
+    refined = evaluation.edge_fitted(found, given, counts)
+    np.testing.assert_array_equal(refined.intensity, found.intensity)
+    assert 0 < np.abs(refined.positions - found.positions).max() < 1
+
+
+def test_reflections_that_no_image_can_tell_apart_are_one():
+    g = np.array([[0.5, 0.0, 0.01], [0.51, 0.0, 0.03], [0.8, 0.0, 0.0]])
+    merged, weight = evaluation._merged(g, np.array([3.0, 1.0, 2.0]), 0.02)
+    assert weight.tolist() == [4, 2]
+    np.testing.assert_allclose(merged, [[0.5025, 0, 0.015], [0.8, 0, 0]])
+
+
+def test_summary_names_the_best_classical_method_of_each_figure():
+    base = {name: 0.5 for name in evaluation_report.FIGURES}
+    rows = [
+        base | {"method": "network", "score": 0.9, "tilt_median_mrad": 2.0},
+        base | {"method": "multicorr", "position_median_px": 0.2},
+        base | {"method": "parabolic", "score": 0.7, "position_median_px": np.nan},
+    ]
+    scores = pd.DataFrame([row | {"split": "test", "dose": 1e5, "thickness_A": np.nan} for row in rows])
+    entry = evaluation_report.summary(scores)["test"]["100000"]
+    assert entry["score"] == {"network": 0.9, "classical": 0.7, "classical_method": "parabolic"}
+    assert entry["position_median_px"]["classical_method"] == "multicorr"
+    assert "held-out crystals, 1e+05 electrons" in evaluation_report.table({"test": {"100000": entry}})
