@@ -31,11 +31,13 @@ class Order(Sampler[list[int]]):
     def __init__(
         self, shards: ArrayLike, batch_size: int, seed: int, steps: int | None = None, rank: int = 0, processes: int = 1
     ) -> None:
-        _, self._shards = np.unique(np.asarray(shards), return_inverse=True)
-        if not len(self._shards):
+        shards = np.asarray(shards)
+        if not len(shards):
             raise ValueError("there is nothing to order")
+        self._rows = np.argsort(shards, kind="stable")  # shard by shard; a catalogue is in that order already
+        self._starts = np.flatnonzero(np.diff(shards[self._rows], prepend=shards[self._rows[0]] - 1))
         self._batch_size, self._seed, self._rank, self._processes = batch_size, seed, rank, processes
-        self._steps = steps or max(1, len(self._shards) // (batch_size * processes))
+        self._steps = steps or max(1, len(shards) // (batch_size * processes))
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -48,11 +50,17 @@ class Order(Sampler[list[int]]):
     def one_pass(self, number: int) -> NDArray[np.int64]:
         """Row positions in the order of one pass, (rows,)."""
         rng = seeds.generator(self._seed, "order of training", number)
-        windows = rng.permutation(self._shards.max() + 1) // WINDOW
-        return np.argsort(windows[self._shards] + rng.random(len(self._shards)), kind="stable")
+        sizes = np.diff(self._starts, append=len(self._rows))
+        shards = rng.permutation(len(sizes))
+        mixed = []
+        for window in np.split(shards, range(WINDOW, len(shards), WINDOW)):
+            ends = np.cumsum(sizes[window])
+            places = np.arange(ends[-1]) + np.repeat(self._starts[window] - ends + sizes[window], sizes[window])
+            mixed.append(rng.permutation(self._rows[places]))
+        return np.concatenate(mixed)
 
     def __iter__(self) -> Iterator[list[int]]:
-        count, number, rows = len(self._shards), -1, np.empty(0, np.int64)
+        count, number, rows = len(self._rows), -1, np.empty(0, np.int64)
         for step in range(self._epoch * self._steps, (self._epoch + 1) * self._steps):
             first = (step * self._processes + self._rank) * self._batch_size
             batch: list[int] = []

@@ -59,3 +59,43 @@ rule data_card:
         patterns=f"{RESULTS}/patterns",
     shell:
         "python $SCRIPTS/data_card.py {input} {params.patterns} -o {output} > {log} 2>&1"
+
+
+rule histograms:
+    """What the data set is made of: classes, thicknesses, semi-angles, tilts, and intensities on the detector."""
+    input:
+        rules.catalogue.output,
+    output:
+        report(
+            f"{RESULTS}/histograms.png",
+            caption="../report/histograms.rst",
+            category="2 Patterns",
+            labels={"figure": "histograms"},
+        ),
+    log:
+        f"{RESULTS}/logs/histograms.log",
+    conda:
+        "../../envs/simulation.yaml"
+    shell:
+        "python $SCRIPTS/histograms.py {input} -o {output} > {log} 2>&1"
+
+
+rule preview:
+    """A page to browse quartets in, by class, split, thickness and tilt; it needs nothing but a browser."""
+    input:
+        rules.catalogue.output,
+    output:
+        report(
+            f"{RESULTS}/quartets.html",
+            caption="../report/quartets.rst",
+            category="2 Patterns",
+            labels={"figure": "quartets to browse"},
+        ),
+    log:
+        f"{RESULTS}/logs/preview.log",
+    conda:
+        "../../envs/simulation.yaml"
+    params:
+        patterns=f"{RESULTS}/patterns",
+    shell:
+        "python $SCRIPTS/preview.py --catalogue {input} --patterns {params.patterns} -o {output} > {log} 2>&1"

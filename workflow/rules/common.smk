@@ -36,7 +36,8 @@ wildcard_constraints:
 # The last output of every stage: what `all` asks for, and what reports wait for.
 production_outputs = [
     f"{RESULTS}/crystals/census.json",
-    f"{RESULTS}/catalogue.parquet",
+    *(f"{RESULTS}/{name}" for name in ("catalogue.parquet", "verification.json", "data_card.md")),
+    *(f"{RESULTS}/{name}" for name in ("histograms.png", "quartets.html")),
     *(f"{RESULTS}/models/{experiment}/model.safetensors" for experiment in settings.training.experiments),
     *(f"{RESULTS}/evaluation/{experiment}/summary.json" for experiment in settings.training.experiments),
     *(f"{RESULTS}/detection/{scan}/summary.json" for scan in settings.scans),
