@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--crystal", type=Path, help="crystal (JSON) of the multislice scans; none: leave them out")
     parser.add_argument("--thickness", type=float, nargs="+", default=[50, 200, 400, 800], help="[Å]")
     parser.add_argument("--model", type=Path, help="trained network; none: classical methods only")
-    parser.add_argument("--refine", nargs="+", default=["edge"], help="refinements: edge, or files of learned refiners")
+    parser.add_argument("--refine", nargs="+", default=["edge", "disk"], help="as of the command detect")
     parser.add_argument("--grid", type=int, default=5, help="positions along each axis of a scan")
     parser.add_argument("--dose", type=float, default=1e5, help="electrons per pattern of the multislice scans")
     parser.add_argument("--scans", type=Path, help="folder that keeps the scans; none: a temporary one")
