@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY, PrototypeDatabaseMatcher
 
-from fourdcrystal import classification, prototypes, source_aflow, source_files
+from fourdcrystal import limits, prototypes, source_aflow, source_files, symmetry
 from fourdcrystal.settings import Files
 from fourdcrystal.sources import Entry
 
@@ -66,14 +66,20 @@ def main() -> None:
     print(f"| pymatgen | {n} | {slow / n * 1e3:.1f} | 1 | | {sum(map(bool, theirs))} |")
     print(f"| ours | {n} | {fast / n * 1e3:.2f} | {slow / fast:.0f} | {same} of {n} | {sum(map(bool, ours))} |\n")
 
-    found, matching = timed(lambda e: library.matches(e.structure), whole)
-    _, everything = timed(classification.classify, whole)
-    n = len(whole)
-    print("| ours, the whole table | structures | CPU s | ms each | with a prototype | several fit |")
-    print("|---|---|---|---|---|---|")
-    matched, several = sum(map(bool, found)), sum(len(f) > 1 for f in found)
-    print(f"| prototypes | {n} | {matching:.0f} | {matching / n * 1e3:.2f} | {matched / n:.1%} | {several} |")
-    print(f"| prototypes, labels, measures | {n} | {everything:.0f} | {everything / n * 1e3:.2f} | | |")
+    steps = {
+        "prototype": lambda e: library.matches(e.structure),
+        "protostructure label": lambda e: symmetry.protostructure(e.structure),
+        "space group, primitive cell, distances": lambda e: limits.measure(e.structure),
+    }
+    n, total, found = len(whole), 0.0, []
+    print("| ours, the whole table | structures | CPU s | CPU ms each |")
+    print("|---|---|---|---|")
+    for name, step in steps.items():
+        answers, seconds = timed(step, whole)
+        found, total = found or answers, total + seconds
+        print(f"| {name} | {n} | {seconds:.0f} | {seconds / n * 1e3:.2f} |", flush=True)
+    print(f"| together | {n} | {total:.0f} | {total / n * 1e3:.2f} |\n")
+    print(f"with a prototype: {sum(map(bool, found)) / n:.1%}; several fit: {sum(len(f) > 1 for f in found)}")
 
 
 if __name__ == "__main__":

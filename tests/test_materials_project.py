@@ -26,9 +26,10 @@ def interpreter():
 
 
 @pytest.fixture(autouse=True)
-def a_key_and_short_waits(monkeypatch):
+def a_key_short_waits_and_small_pages(monkeypatch):
     monkeypatch.setenv("MP_API_KEY", mp_server.KEY)
     monkeypatch.setattr(polite, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(source_mp, "PAGE", 10)
 
 
 @pytest.fixture(scope="module")
