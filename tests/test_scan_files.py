@@ -137,3 +137,34 @@ def test_bad_files_are_refused_in_words(tmp_path):
     refused("can't be read", tmp_path / "short.npz")
     np.save(tmp_path / "scan.npy", SCAN)
     refused("how large a detector pixel is", tmp_path / "scan.npy", tmp_path / "probe.npy")
+
+
+def test_a_probe_can_be_made_from_its_angle_and_a_single_pattern_is_a_scan(tmp_path):
+    from disk_patterns import disk
+
+    np.save(tmp_path / "one.npy", 100 * disk((64, 60), (30.0, 33.0), 4.0) + 20 * disk((64, 60), (12.0, 33.0), 4.0))
+    angle = 4.0 * 0.02 * 0.0250793 * 1e3
+    scan = scan_files.read(tmp_path / "one.npy", sampling=0.02, energy=200e3, semiangle=angle)
+    assert scan.grid == (1, 1)
+    assert np.abs(np.array(scan.centre) - [30, 33]).max() < 0.5
+    refused("--semiangle needs it", tmp_path / "one.npy", sampling=0.02, semiangle=angle)
+
+
+def test_reading_never_asks_for_more_than_a_batch():
+    """A scan larger than memory: 100 GB that are never there, read in pieces of a batch."""
+    from fourdcrystal.scans import Scan
+
+    class Large:
+        shape, dtype, ndim = (500, 400, 256, 256), np.dtype("float64"), 4
+        pieces = ()
+
+        def __getitem__(self, index):
+            size = [len(range(n)[i]) for n, i in zip(self.shape, index, strict=False)]
+            self.pieces += (size[0] * size[1],)
+            return np.ones((*size, *self.shape[2:]), np.float32)
+
+    large = Large()
+    batches = Scan("large", large, np.zeros((256, 256)), 0.02).batches(16)
+    for _ in range(60):
+        assert len(next(batches)) <= 16
+    assert max(large.pieces) <= 16 and len(large.pieces) <= 61

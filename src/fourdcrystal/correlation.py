@@ -38,6 +38,20 @@ def centred(probe: np.ndarray) -> np.ndarray:
     return np.real(np.fft.ifft2(np.fft.fft2(probe) * ramp))
 
 
+def round_probe(shape: tuple[int, int], centre: tuple[float, float], radius: float, edge: float = 0.5) -> np.ndarray:
+    """A flat vacuum probe with a logistic edge, (X, Y), maximum 1; all lengths in px."""
+    rows, columns = np.indices(shape)
+    return 1 / (1 + np.exp((np.hypot(rows - centre[0], columns - centre[1]) - radius) / edge))
+
+
+def brightest_disk(image: np.ndarray, radius: float) -> tuple[float, float]:
+    """Centre of the brightest disk of a radius [px] in an image, to about a pixel."""
+    at_corner = np.fft.ifftshift(round_probe(image.shape, (image.shape[0] // 2, image.shape[1] // 2), radius))
+    total = np.fft.irfft2(np.fft.rfft2(image) * np.fft.rfft2(at_corner).conj(), s=image.shape)
+    x, y = np.unravel_index(np.argmax(total), image.shape)
+    return float(x), float(y)
+
+
 def kernel(probe: np.ndarray, radii: tuple[float, float] | None = None) -> np.ndarray:
     """Correlation kernel: the normalised probe minus a normalised sine-squared sigmoid, so that it sums to zero.
 

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, default=SHIPPED, help="trained network (.safetensors)")
     parser.add_argument("--sampling", type=float, help="size of a detector pixel [1/Å]; none: as the file says")
     parser.add_argument("--energy", type=float, help="beam energy [eV]; none: as the file says")
+    parser.add_argument("--semiangle", type=float, help="semi-angle [mrad] of a round probe, where there is no image")
     parser.add_argument("--device", default="cpu", help="where to compute, such as cpu or cuda")
     parser.add_argument("--threshold", type=float, help="weakest peak over the pattern's strongest")
     parser.add_argument(
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     # the scan before torch and the model: what is most often wrong is said at once
     from fourdcrystal import scan_files, scans
 
-    scan = scan_files.read(args.scan, args.probe, args.sampling, args.energy)
+    scan = scan_files.read(args.scan, args.probe, args.sampling, args.energy, args.semiangle)
     whole = scan.grid if len(scan.patterns.shape) == 4 else None
     scans.check_dimensions(scan)
     if args.roi or args.stride > 1:

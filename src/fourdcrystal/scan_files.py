@@ -4,13 +4,15 @@ import importlib
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fourdcrystal import correlation
 from fourdcrystal.errors import InputError
-from fourdcrystal.scans import Scan
+from fourdcrystal.scans import Scan, check_dimensions
 from fourdcrystal.settings import wavelength
 
 # what one unit of an axis is in 1/Å; mrad depends on the energy
@@ -30,7 +32,11 @@ Content = dict[str, Any]  # patterns, and probe, dq, energy, truth where the fil
 
 
 def read(
-    path: str | Path, probe: str | Path | None = None, sampling: float | None = None, energy: float | None = None
+    path: str | Path,
+    probe: str | Path | None = None,
+    sampling: float | None = None,
+    energy: float | None = None,
+    semiangle: float | None = None,
 ) -> Scan:
     """A scan with its vacuum probe.
 
@@ -40,23 +46,40 @@ def read(
             scan's file.
         sampling: Size of a detector pixel [1/Å]; none: as the file has it.
         energy: Beam energy [eV]; none: as the file has it.
+        semiangle: Convergence semi-angle [mrad], from which a round probe is made where there is no image of one. Its
+            centre is that of the brightest disk of the mean pattern.
 
     Raises:
         InputError: if a file is missing, unreadable or has no 4-D array; if there is no probe or pixel size.
     """
     path = Path(path)
     content = load(path, energy)
-    if probe is not None:
-        image = np.asarray(_mean(load(Path(probe), energy, probe=True)["patterns"]), dtype=float)
-    elif content.get("probe") is not None:
-        image = np.asarray(content["probe"], dtype=float)
-    else:
-        raise InputError(f"{path}: has no vacuum probe; give one with --probe")
     dq = sampling if sampling is not None else content.get("dq")
     if dq is None:
         raise InputError(f"{path}: doesn't say how large a detector pixel is; give it with --sampling, in 1/Å")
     known = energy if energy is not None else content.get("energy")
-    return Scan(path.name, content["patterns"], image, float(dq), known, content.get("truth", {}))
+    patterns = content["patterns"]
+    if patterns.ndim == 2:  # a single pattern is a scan of one position
+        patterns = patterns[None, None]
+    made = Scan(path.name, patterns, np.zeros(patterns.shape[-2:]), float(dq), known, content.get("truth", {}))
+    if probe is not None:
+        image = np.asarray(_mean(load(Path(probe), energy, probe=True)["patterns"]), dtype=float)
+    elif semiangle is not None:
+        image = _round_probe(made, semiangle)
+    elif content.get("probe") is not None:
+        image = np.asarray(content["probe"], dtype=float)
+    else:
+        raise InputError(f"{path}: has no vacuum probe; give one with --probe, or its angle with --semiangle")
+    return replace(made, probe=image)
+
+
+def _round_probe(scan: Scan, semiangle: float) -> np.ndarray:
+    if scan.energy is None:
+        raise InputError(f"{scan.name}: doesn't say the beam energy; --semiangle needs it, so give it with --energy")
+    check_dimensions(scan)
+    radius = semiangle * 1e-3 / wavelength(scan.energy) / scan.dq
+    some = np.nan_to_num(scan.sample()).mean(0)
+    return correlation.round_probe(scan.shape, correlation.brightest_disk(some, radius), radius)
 
 
 def load(path: Path, energy: float | None = None, probe: bool = False) -> Content:
@@ -221,7 +244,7 @@ def _rosettasciio(path: Path, energy: float | None, probe: bool) -> Content:
 
 def _from_signals(path: Path, signals: list[dict[str, Any]], energy: float | None, probe: bool) -> Content:
     """The largest suitable signal of a RosettaSciIO reader."""
-    suitable = [s for s in signals if np.ndim(s["data"]) >= 2] if probe else [s for s in signals if s["data"].ndim == 4]
+    suitable = [s for s in signals if (s["data"].ndim >= 2 if probe else s["data"].ndim in (2, 4))]
     if not suitable:
         dims = ", ".join(str(tuple(s["data"].shape)) for s in signals)
         raise InputError(f"{path}: holds arrays of shape {dims}; none is {'an image' if probe else 'a 4-D scan'}")

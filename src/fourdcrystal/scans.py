@@ -113,12 +113,35 @@ class Scan:
             InputError: if nothing is left.
         """
         x, y = slice(x.start, x.stop, stride), slice(y.start, y.stop, stride)
-        part = self.patterns[x, y]
+        part = Part(self.patterns, range(self.grid[0])[x], range(self.grid[1])[y])
         if 0 in part.shape:
             raise InputError(f"{self.name}: the region holds no position of the {self.grid[0]} x {self.grid[1]} scan")
         per_position = {"centres", "weight", "distortion", "tilt"}
         truth = {k: v[x, y] if k in per_position else v for k, v in self.truth.items()}
         return replace(self, patterns=part, truth=truth)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some positions of a scan, read when they are asked for: slicing a file itself would read it all at once."""
+
+    patterns: Any
+    x: range
+    y: range
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rx, ry, qx, qy)."""
+        return (len(self.x), len(self.y), *self.patterns.shape[2:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the camera's numbers."""
+        return self.patterns.dtype
+
+    def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
+        x, y = (slice(r.start, r.stop, r.step) for r in (self.x[index[0]], self.y[index[1]]))
+        return np.asarray(self.patterns[x, y])
 
 
 @dataclass(frozen=True)
