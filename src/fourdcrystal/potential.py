@@ -25,8 +25,8 @@ SHAPE = 0.976 * np.pi * WIDTH * (1 - CUTOFF / 2)
 
 
 def _semicircle(distance: np.ndarray) -> np.ndarray:
-    inside = np.maximum(1 - (2 * distance / WIDTH) ** 2, 0.0)
-    return np.exp(SHAPE * (np.sqrt(inside) - 1))
+    inside = np.maximum(1 - (distance * (2 / WIDTH)) ** 2, 0)
+    return np.exp(float(SHAPE) * (np.sqrt(inside) - 1))
 
 
 def _semicircle_transform(cycles: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ def spread(pixels: np.ndarray, n: int, placement: Placement = "exact") -> tuple[
     width = WIDTH if exact else 2
     corner = np.ceil(pixels - width / 2) if exact else np.floor(pixels)
     lines = corner[:, :, None] + np.arange(width)
-    distance = lines - pixels[:, :, None]
+    distance = (lines - pixels[:, :, None]).astype(np.float32)
     share = _semicircle(distance) if exact else 1 - np.abs(distance)
     place = lines.astype(np.int64)
-    return place % n, share * (1 - 2 * (place % 2))
+    return place % n, share * (1 - 2 * (place % 2)).astype(np.float32)
