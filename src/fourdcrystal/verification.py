@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,11 +107,6 @@ def of_catalogue(path: Path, patterns: Path, sheet: Path | None = None) -> list[
     except (OSError, ValueError, InputError) as error:
         return [Problem(str(path), "", str(error).removeprefix(f"{path}: "))]
     found = [Problem(str(path), "split", what) for what in _of_splits(table, sheet)]
-    found += [
-        Problem(str(store), "", f"is not in {path.name}: of an earlier selection, or newer")
-        for store in sorted(patterns.glob("*.zarr"))
-        if store.stem not in identities
-    ]
     for crystal in sorted({*identities, *table["crystal"].cat.categories}):
         mine = table[table["crystal"] == crystal]
         store = patterns / f"{crystal}.zarr"
@@ -191,6 +186,7 @@ class Verdict:
     quartets: int
     bytes: int
     problems: list[Problem]
+    others: list[str] = field(default_factory=list)  # stores beside the data set, of an earlier selection or newer
 
 
 def verify(path: Path, workers: int = 1, sheet: Path | None = None) -> Verdict:
@@ -204,11 +200,15 @@ def verify(path: Path, workers: int = 1, sheet: Path | None = None) -> Verdict:
     Raises:
         InputError: if there is nothing to verify, or the sheet can't be used.
     """
+    others: list[str] = []
     if (path / "zarr.json").is_file() or path.suffix == ".zarr":
         members, problems = [path], []
     elif (path / "catalogue.parquet").exists():
         patterns = path / "patterns"
-        members = sorted(patterns.glob("*.zarr"))
+        there = sorted(patterns.glob("*.zarr"))
+        listed = _listed(path / "catalogue.parquet", there)
+        members = [store for store in there if store.stem in listed]
+        others = [str(store) for store in there if store not in members]
         selected = path / "crystals.csv"
         sheet = selected if sheet is None and selected.exists() else sheet
         problems = of_catalogue(path / "catalogue.parquet", patterns, sheet)
@@ -223,4 +223,13 @@ def verify(path: Path, workers: int = 1, sheet: Path | None = None) -> Verdict:
         quartets=sum(map(quartets, members)),
         bytes=sum(f.stat().st_size for store in members for f in store.rglob("*") if f.is_file()),
         problems=sorted(problems + [problem for found in of_each for problem in found]),
+        others=others,
     )
+
+
+def _listed(path: Path, there: list[Path]) -> set[str]:
+    """Crystals of a catalogue; where it can't be read, all whose stores are there."""
+    try:
+        return set(catalogue.identities(path))
+    except (ValueError, InputError):
+        return {store.stem for store in there}
