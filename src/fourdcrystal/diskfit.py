@@ -20,9 +20,11 @@ from fourdcrystal.peaks import Peaks
 LENGTH = 1.0  # over which contrast changes, in radii of the probe
 CONTRAST = 1.0  # standard deviation of the contrast over a disk's mean
 TERMS = 50  # leading eigenfunctions of the covariance that are kept
+FEW = 20  # of them on the coarse grid, which only has to say where the fine one is
 MARGIN = 4  # of a crop beyond the disk [px]
 REACH = 1.5  # farthest a trial centre is from the candidate's pixel, along each axis [px]
 COARSE, FINE = 0.5, 0.25  # spacing of trial centres [px]
+WALK = 3  # steps on the fine grid towards its maximum
 CANDIDATE = 1.0  # standard deviation of a candidate's error along each axis [px]
 FLOOR = 0.3  # counts² added to the variance, so that empty pixels don't weigh without limit
 
@@ -44,7 +46,8 @@ def refine(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, device: str = 
     images = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device)
     middle, counts, weight, level, pixels = _crops(images, peaks, size)
     candidate = torch.as_tensor(peaks.positions, dtype=torch.float64, device=device) - middle
-    offset, sigma = _posterior(_Model(vacuum, size, pixels), counts, weight, level, candidate)
+    model = _Model(vacuum, size, pixels)
+    offset, sigma = _posterior(model, counts.double(), weight.double(), level.double(), candidate)
     found = (middle + offset).cpu().numpy()
     return replace(peaks, qx_px=found[:, 0], qy_px=found[:, 1], sigma_px=sigma.cpu().numpy())
 
@@ -95,28 +98,30 @@ class _Model:
         self.nodes = nodes[nodes.norm(dim=1) < 1.25].to(pixels.device)  # in radii; the disk and its soft edge
         values, vectors = torch.linalg.eigh(_matern(self.nodes, self.nodes))
         # Nyström: eigenfunctions scaled so that each coefficient has the prior variance 1
-        self.projection = vectors[:, -TERMS:] / values[-TERMS:].sqrt()
+        self.projection = (vectors[:, -TERMS:] / values[-TERMS:].sqrt()).flip(1)  # the largest first
         self.plane = torch.cat([torch.ones_like(pixels[:, :1]), pixels / size], 1)
-        # prior deviations of the coefficients over a disk's mean counts
-        scales = [1e2] + [CONTRAST] * self.projection.shape[1] + [3.0, 1.0, 1.0]
-        self.scales = torch.tensor(scales, dtype=torch.float64, device=pixels.device)
 
-    def columns(self, centre: Tensor) -> Tensor:
-        """(n, T) for a trial centre (2,) [px from the crop's middle]."""
+    def columns(self, centre: Tensor, terms: int) -> Tensor:
+        """(n, 1 + terms + 3) for a trial centre (2,) [px from the crop's middle]."""
         u = self.pixels - centre
-        disk = edgefit.sampled(self.probe, u[None]).reshape(-1, 1)
-        fields = _matern((u.double() / self.size), self.nodes) @ self.projection
-        return torch.cat([disk, disk * fields.float(), self.plane], 1)
+        disk = edgefit.sampled(self.probe, u[None]).reshape(-1, 1).double()
+        fields = _matern((u.double() / self.size), self.nodes) @ self.projection[:, :terms]
+        return torch.cat([disk, disk * fields, self.plane.double()], 1)
 
-    def log_likelihood(self, centre: Tensor, counts: Tensor, weight: Tensor, level: Tensor) -> Tensor:
+    def log_likelihood(self, centre: Tensor, terms: int, counts: Tensor, weight: Tensor, level: Tensor) -> Tensor:
         """Logarithm of the marginal likelihood up to a constant of each disk, (D,), at one trial centre."""
-        columns = self.columns(centre)
-        terms = columns.shape[1]
-        products = (columns[:, :, None] * columns[:, None]).reshape(len(columns), -1)
-        gram = (weight @ products).reshape(-1, terms, terms).double()
-        moment = ((weight * counts) @ columns).double()
-        prior = self.scales * level.double()[:, None]
-        matrix = prior[:, :, None] * gram * prior[:, None] + torch.eye(terms, dtype=gram.dtype, device=gram.device)
+        columns = self.columns(centre, terms)
+        size = columns.shape[1]
+        rows, others = torch.triu_indices(size, size, device=columns.device)
+        # in double precision: strong disks have products that are 1e10 times the prior's precision
+        halves = weight @ (columns[:, rows] * columns[:, others])
+        gram = halves.new_empty(len(weight), size, size)
+        gram[:, rows, others] = gram[:, others, rows] = halves
+        moment = (weight * counts) @ columns
+        # prior deviations of the coefficients: of the disk's mean, of its contrast, of the background's plane
+        scales = torch.tensor([1e2] + [CONTRAST] * (size - 4) + [3.0, 1.0, 1.0], dtype=gram.dtype, device=gram.device)
+        prior = scales * level[:, None]
+        matrix = prior[:, :, None] * gram * prior[:, None] + torch.eye(size, dtype=gram.dtype, device=gram.device)
         factor = torch.linalg.cholesky(matrix)
         explained = torch.linalg.solve_triangular(factor, (prior * moment)[..., None], upper=False)[..., 0]
         return (explained**2).sum(1) / 2 - torch.diagonal(factor, dim1=1, dim2=2).log().sum(1)
@@ -133,32 +138,35 @@ def _posterior(
 ) -> tuple[Tensor, Tensor]:
     """Most likely offsets from the crops' middles [px], (D, 2), and standard uncertainties per axis [px], (D,).
 
-    Trial centres are the same for all disks, so that disks share the model's columns. First a coarse grid for all, then
-    the fine grid around each disk's best, then the paraboloid through 3 x 3 points.
+    Trial centres are the same for all disks, so that disks share the model's columns. First a coarse grid for all with
+    few terms, then the fine grid around each disk's best, then the paraboloid through 3 x 3 points.
     """
-    side, stride = int(2 * REACH / FINE) + 1, int(COARSE / FINE)
-    axis = torch.arange(side, device=counts.device) * FINE - REACH
+    side, stride, device = int(2 * REACH / FINE) + 1, int(COARSE / FINE), counts.device
+    axis = torch.arange(side, device=device) * FINE - REACH
     trials = torch.cartesian_prod(axis, axis)
-    surface = torch.full((len(counts), side * side), -torch.inf, dtype=torch.float64, device=counts.device)
-    rows, columns = torch.arange(side * side, device=counts.device) // side, torch.arange(side**2) % side
+    row, column = torch.cartesian_prod(*[torch.arange(side, device=device)] * 2).T
 
-    def evaluate(needed: Tensor) -> None:
+    def evaluate(surface: Tensor, needed: Tensor, terms: int) -> None:
         for trial in torch.nonzero(needed.any(0))[:, 0].tolist():
             disks = torch.nonzero(needed[:, trial])[:, 0]
-            value = model.log_likelihood(trials[trial], counts[disks], weight[disks], level[disks])
+            value = model.log_likelihood(trials[trial], terms, counts[disks], weight[disks], level[disks])
             away = (trials[trial] - candidate[disks]).square().sum(1) / (2 * CANDIDATE**2)
             surface[disks, trial] = value - away
 
-    columns = columns.to(counts.device)
-    evaluate(((rows % stride == 0) & (columns % stride == 0)).expand_as(surface))
-    for _ in range(2):  # the fine maximum may lie next to the coarse one's neighbours
+    def around(best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, y = row[best].clamp(1, side - 2), column[best].clamp(1, side - 2)
+        return x, y, ((row - x[:, None]).abs() <= 1) & ((column - y[:, None]).abs() <= 1)
+
+    coarse = torch.full((len(counts), side * side), -torch.inf, dtype=counts.dtype, device=device)
+    surface = coarse.clone()
+    evaluate(coarse, ((row % stride == 0) & (column % stride == 0)).expand_as(coarse), FEW)
+    best = coarse.argmax(1)
+    for _ in range(WALK):
+        x, y, close = around(best)
+        evaluate(surface, close & torch.isinf(surface), TERMS)
         best = surface.argmax(1)
-        x, y = rows[best].clamp(1, side - 2), columns[best].clamp(1, side - 2)
-        close = ((rows - x[:, None]).abs() <= 1) & ((columns - y[:, None]).abs() <= 1)
-        evaluate(close & torch.isinf(surface))
-    best = surface.argmax(1)
-    x, y = rows[best].clamp(1, side - 2), columns[best].clamp(1, side - 2)
-    evaluate(((rows - x[:, None]).abs() <= 1) & ((columns - y[:, None]).abs() <= 1) & torch.isinf(surface))
+    x, y, close = around(best)
+    evaluate(surface, close & torch.isinf(surface), TERMS)
     return _summit(surface.reshape(-1, side, side), x, y, axis)
 
 
