@@ -17,12 +17,7 @@ def main() -> None:
     from fourdcrystal import files, verification
 
     verdict = verification.verify(args.path, args.workers, args.sheet)
-    for problem in verdict.problems:
-        print(problem)
-    for store in verdict.others:
-        print(f"{store}: is not in the catalogue: of an earlier selection, or newer; not verified")
-    good = "nothing wrong" if not verdict.problems else f"{len(verdict.problems)} problems"
-    print(f"{args.path}: {good} in {verdict.stores} stores, {verdict.quartets} quartets, {verdict.bytes / 1e6:.1f} MB")
+    print(verdict.words())
     if args.output:
         with files.replaced(args.output) as temporary:
             temporary.write_text(json.dumps(asdict(verdict), indent=1) + "\n")

@@ -188,6 +188,14 @@ class Verdict:
     problems: list[Problem]
     others: list[str] = field(default_factory=list)  # stores beside the data set, of an earlier selection or newer
 
+    def words(self) -> str:
+        """A line for each problem, and one for the whole."""
+        lines = [str(problem) for problem in self.problems]
+        lines += [f"{store}: is not in the catalogue, and not verified" for store in self.others]
+        good = f"{len(self.problems)} problems" if self.problems else "nothing wrong"
+        whole = f"{good} in {self.stores} stores, {self.quartets} quartets, {self.bytes / 1e6:.1f} MB"
+        return "\n".join([*lines, whole])
+
 
 def verify(path: Path, workers: int = 1, sheet: Path | None = None) -> Verdict:
     """Verify a store, a folder of stores, or a data set (a folder with catalogue.parquet and patterns/).
