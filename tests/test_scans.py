@@ -47,7 +47,7 @@ def test_probe_without_a_disk(good):
 def test_patterns_without_counts_or_with_nan(good):
     refused(replace(good, patterns=np.zeros_like(good.patterns)), "are empty")
     refused(replace(good, patterns=np.full_like(good.patterns, np.nan)), "NaN")
-    refused(replace(good, patterns=good.patterns - 50), "negative counts")
+    refused(replace(good, patterns=good.patterns - 50), "are negative")
 
 
 def test_a_few_patterns_with_nan_are_no_reason_to_refuse(good):

@@ -38,7 +38,7 @@ def refine(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, device: str = 
     """
     if not len(peaks):
         return peaks
-    images = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device)
+    images = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device).clamp(min=0)
     vacuum = torch.as_tensor(correlation.centred(probe), dtype=torch.float32, device=device)
     plateau = float(np.median(probe[probe > probe.max() / 2]))
     vacuum = (vacuum / plateau).clamp(min=0)

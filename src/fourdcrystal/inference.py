@@ -102,6 +102,7 @@ class Detector:
             threshold: Weakest peak over the strongest; none: the detector's.
         """
         threshold = self.threshold if threshold is None else threshold
+        patterns = np.maximum(patterns, 0)  # a dark reference's noise; NaN stays NaN
         usable = np.isfinite(patterns).all((1, 2)) & (patterns.max((1, 2), initial=0) > 0)
         if not usable.any():
             return Peaks.none()

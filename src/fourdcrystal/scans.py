@@ -221,9 +221,11 @@ def check(scan: Scan) -> None:
     finite = np.isfinite(some).all((1, 2))
     if not finite.any():
         raise InputError(f"{scan.name}: all patterns looked at have values that are not finite (NaN)")
-    if some[finite].min() < -1e-3 * abs(some[finite]).max():
+    negative = -np.minimum(some[finite], 0).sum() / np.abs(some[finite]).sum().clip(1e-30)
+    if negative > 0.1:  # below that it is a dark reference's noise, taken as 0
         raise InputError(
-            f"{scan.name}: has negative counts; subtract the dark reference without an offset, or clip at 0"
+            f"{scan.name}: {100 * negative:.0f} % of the counts are negative; allowed are 10 %, so add the camera's "
+            "offset, or clip at 0"
         )
     _check_disk(scan, some[finite], radius)
 
