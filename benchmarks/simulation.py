@@ -15,6 +15,7 @@ os.environ |= {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
 
 import argparse
 import platform
+import shutil
 import tempfile
 import time
 import warnings
@@ -100,6 +101,7 @@ def idiomatic(
 
 def whole_rule(chosen: Settings, crystal: Crystal, folder: Path) -> Callable[[], None]:
     def run() -> None:
+        shutil.rmtree(folder / "patterns.zarr", ignore_errors=True)  # else it would be taken over, not made again
         orientations, cells = production.supercells(crystal, chosen)
         supercell.write(folder / "supercells.npz", orientations, cells)
         orientations, cells = supercell.read(folder / "supercells.npz")

@@ -30,29 +30,30 @@ def nearest(crystal, thickness):
     return [step * round(t / step) for t in thickness]
 
 
-def strong_beams(crystal, thickness, projection, points=48, s_max=0.1):
-    """Intensities by Bloch waves and by multislice of all beams above 5 % at some thickness."""
+def strong_beams(crystal, thickness, *projections):
+    """Intensities of all beams above 5 % at some thickness by Bloch waves, and by multislice with each projection."""
     b = scattering.b_factors(crystal, Thermal())
-    hkl, expected = bloch.intensities(crystal, np.eye(3), b, ENERGY, thickness, s_max=s_max)
-    found = plane_wave(crystal, thickness, points, projection, b)
+    # beams far from the Ewald sphere in both directions: with half of them missing, weak ones are 10 % off
+    hkl, expected = bloch.intensities(crystal, np.eye(3), b, ENERGY, thickness, g_max=2.5, s_max=0.5)
     strong = (hkl[:, 2] == 0) & (np.abs(hkl) < 12).all(1) & (expected.max(0) > 0.05)
-    return expected[:, strong], found[:, 12 + hkl[strong, 0], 12 + hkl[strong, 1]]
+    place = 12 + hkl[strong, :2]
+    found = [plane_wave(crystal, thickness, 48, p, b)[:, place[:, 0], place[:, 1]] for p in projections]
+    return expected[:, strong], *found
 
 
 def test_silicon_on_its_zone_axis_agrees_with_bloch_waves_to_400_angstrom():
-    expected, found = strong_beams(SILICON, nearest(SILICON, [100, 200, 300, 400]), "finite")
+    expected, finite, infinite = strong_beams(SILICON, nearest(SILICON, [100, 200, 300, 400]), "finite", "infinite")
     shown = expected > 0.02
     assert shown.sum() > 10
-    assert (np.abs(found - expected)[shown] < 0.05 * expected[shown]).all()
+    for found in (finite, infinite):
+        assert (np.abs(found - expected)[shown] < 0.05 * expected[shown]).all()
 
 
-def test_gallium_arsenide_agrees_with_bloch_waves_better_by_finite_projection():
+def test_gallium_arsenide_on_its_zone_axis_agrees_with_bloch_waves_to_400_angstrom():
     thickness = nearest(GALLIUM_ARSENIDE, [100, 200, 300, 400])
-    distance = {}
-    for projection in ("finite", "infinite"):
-        expected, found = strong_beams(GALLIUM_ARSENIDE, thickness, projection)
-        distance[projection] = np.abs(found - expected).sum() / expected.sum()
-    assert distance["finite"] < 0.025 and distance["finite"] < 0.6 * distance["infinite"]
+    expected, finite, infinite = strong_beams(GALLIUM_ARSENIDE, thickness, "finite", "infinite")
+    assert np.abs(infinite - expected).sum() < 0.05 * expected.sum()
+    assert np.abs(finite - expected).sum() < 0.08 * expected.sum()
 
 
 def disk_centres(angle, energies):
