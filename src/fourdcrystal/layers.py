@@ -35,10 +35,11 @@ def fourier_shift(spectrum: Tensor, shift: Tensor) -> Tensor:
         shift: Displacement [px] along the last two axes, (..., 2).
     """
     x, y = spectrum.shape[-2], 2 * (spectrum.shape[-1] - 1)
-    kx = torch.fft.fftfreq(x, device=shift.device, dtype=shift.dtype)
-    ky = torch.fft.rfftfreq(y, device=shift.device, dtype=shift.dtype)
-    phase = -2 * torch.pi * (shift[..., 0, None, None] * kx[:, None] + shift[..., 1, None, None] * ky)
-    return spectrum * torch.polar(torch.ones_like(phase), phase)
+    # frequencies by hand: ONNX has no fftfreq
+    kx = (torch.arange(x, device=shift.device) + x // 2) % x - x // 2
+    ky = torch.arange(y // 2 + 1, device=shift.device)
+    phase = -2 * torch.pi * (shift[..., 0, None, None] * kx[:, None] / x + shift[..., 1, None, None] * ky / y)
+    return spectrum * torch.complex(phase.cos(), phase.sin())
 
 
 class ProbeCorrelation(nn.Module):
@@ -138,6 +139,13 @@ class RealConv2d(nn.Conv2d):
         nn.init.zeros_(self.bias)
 
 
+def doubled(x: Tensor) -> Tensor:
+    """Each pixel as 2 x 2 pixels, real or complex."""
+    if x.is_complex():
+        return torch.complex(doubled(x.real), doubled(x.imag))
+    return nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+
+
 class UNet(nn.Module):
     """U-Net (Ronneberger et al., MICCAI 2015) of residual blocks, real or complex.
 
@@ -174,6 +182,5 @@ class UNet(nn.Module):
                 skips.append(x)
                 x = self.downs[level](x)
         for level in reversed(range(len(skips))):
-            up = self.ups[level](x).repeat_interleave(2, -2).repeat_interleave(2, -1)
-            x = self.decoders[level](skips[level] + up)
+            x = self.decoders[level](skips[level] + doubled(self.ups[level](x)))
         return x

@@ -1,0 +1,57 @@
+"""Trained networks for other programs: ONNX files."""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+
+from fourdcrystal import files, modelfile
+from fourdcrystal.errors import InputError
+
+OPSET = 20  # the first with DFT over any axis
+
+
+def to_onnx(trained: modelfile.TrainedModel, path: Path, shape: tuple[int, int]) -> None:
+    """Write a network as ONNX: cbed [counts] and probe in, vg [V] and qz [1/Å] out, each (batch, 1, X, Y).
+
+    The batch may have any size; the patterns' shape is fixed. Recipe and data are kept as metadata.
+
+    Args:
+        trained: Network with its recipe.
+        path: File to write (.onnx).
+        shape: Pixels along q_x and q_y.
+
+    Raises:
+        InputError: if the packages onnx and onnxscript are missing, or the network doesn't take this shape.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+    except ImportError as error:
+        raise InputError(f"export to ONNX needs the package {error.name}: pip install onnx onnxscript") from error
+    network = trained.network.eval()
+    example = (torch.rand(2, 1, *shape), torch.rand(2, 1, *shape))
+    network.raw(*example)  # refuses a wrong shape in words
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # that torchvision isn't there
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            example,
+            dynamo=True,
+            input_names=["cbed", "probe"],
+            output_names=["vg", "qz"],
+            opset_version=OPSET,
+            dynamic_shapes=({0: batch}, {0: batch}),
+            verbose=False,
+        )
+    model = program.model_proto
+    for key, value in (("recipe", trained.recipe), ("data", trained.data), ("software", trained.version)):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = f"fourdcrystal.{key}", json.dumps(value, sort_keys=True)
+    onnx.checker.check_model(model)
+    with files.replaced(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
