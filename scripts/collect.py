@@ -1,4 +1,4 @@
-"""Collect the structures that a source offers into one table."""
+"""Collect the structures that a source offers into one table; one that is current already is kept."""
 
 from pathlib import Path
 
@@ -15,7 +15,9 @@ def main() -> None:
 
     crystals = recipe.read(args.settings).crystals
     only = {row.id: row.source_id for row in sheet.read(args.sheet)} if args.sheet else None
-    collection.write(args.output, sources.entries(crystals, only))
+    key = collection.content(crystals, only)
+    if not collection.holds(args.output, key):
+        collection.write(args.output, sources.entries(crystals, only), key)
 
 
 if __name__ == "__main__":

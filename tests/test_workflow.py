@@ -38,7 +38,7 @@ def test_the_graph_of_rules_flows_from_crystals_to_detection():
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--rulegraph"], cwd=ROOT, text=True, capture_output=True, check=True
     )
-    for rule in ("collect", "supercells", "simulate", "catalogue", "train", "evaluate", "make_scan", "detect"):
+    for rule in ("crystals", "supercells", "simulate", "catalogue", "train", "evaluate", "make_scan", "detect"):
         assert f'label = "{rule}"' in done.stdout
 
 
@@ -75,14 +75,14 @@ def test_a_finished_production_has_nothing_to_do(production):
 
 
 CHANGES = [
-    ({"microscope": {"energy": "100e3"}}, {"simulate", "catalogue", "train", "evaluate"}, {"collect", "make_scan"}),
-    ({"labels": {"width": 2.0}}, {"simulate", "catalogue", "train"}, {"collect"}),
-    ({"orientations": {"random": 2}}, {"supercells", "simulate", "catalogue"}, {"collect"}),
-    ({"evaluation": {"patterns": 6}}, {"evaluate"}, {"collect", "simulate", "catalogue", "train", "detect"}),
+    ({"microscope": {"energy": "100e3"}}, {"simulate", "catalogue", "train", "evaluate"}, {"crystals", "make_scan"}),
+    ({"labels": {"width": 2.0}}, {"simulate", "catalogue", "train"}, {"crystals"}),
+    ({"orientations": {"random": 2}}, {"supercells", "simulate", "catalogue"}, {"crystals"}),
+    ({"evaluation": {"patterns": 6}}, {"evaluate"}, {"crystals", "simulate", "catalogue", "train", "detect"}),
     (
         {"scans": {"wedge": {"simulate": {"dose": 1e4}}}},
         {"make_scan", "detect"},
-        {"collect", "simulate", "catalogue", "train", "evaluate"},
+        {"crystals", "simulate", "catalogue", "train", "evaluate"},
     ),
 ]
 

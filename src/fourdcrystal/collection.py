@@ -1,6 +1,7 @@
 """The collected structures of a source: one parquet table that carries what was found, and why the rest was not."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pyarrow.parquet as pq
 from fourdcrystal.crystals import structure_from_dict, structure_to_dict
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
+from fourdcrystal.settings import Crystals
 from fourdcrystal.sources import Entry, origin
+from fourdcrystal.structurefiles import members
 
 _ORIGIN = ("name", "database_version", "licence", "citation")
 SCHEMA = pa.schema(
@@ -27,6 +30,7 @@ SCHEMA = pa.schema(
         *((name, pa.string()) for name in _ORIGIN),
     ]
 )
+_KEY = b"collected"
 _BATCH = 1000  # rows that are in memory at a time
 
 
@@ -58,16 +62,40 @@ def _entry(row: dict[str, Any]) -> Entry:
     return Entry(row["id"], structure, source, row["problem"], row["detail"])
 
 
-def write(path: str | Path, entries: Iterable[Entry]) -> None:
-    """Write entries as they come, whole or not at all; a batch at a time is in memory."""
-    with replaced(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+def content(crystals: Crystals, only: Mapping[str, str] | None = None) -> str:
+    """What a table of these crystals holds, as a key: source, options that matter, ids, and the state of own files."""
+    chosen = getattr(crystals, crystals.source, None)
+    options = {} if chosen is None else chosen.model_dump(mode="json", exclude={"cache", "batch", "offline"})
+    files: list[Path] = []
+    if crystals.source == "files":
+        named = crystals.files.paths if only is None else [Path(s.split("#")[0]) for s in only.values()]
+        files = sorted({member for path in named for member in members(path)})
+    states = [[str(f), f.stat().st_mtime_ns, f.stat().st_size] for f in files]
+    return json.dumps([crystals.source, options, None if only is None else sorted(only.items()), states])
+
+
+def holds(path: Path, key: str) -> bool:
+    """Whether a table is there that was written under this key."""
+    return path.exists() and (pq.read_schema(path).metadata or {}).get(_KEY) == key.encode()
+
+
+def write(path: str | Path, entries: Iterable[Entry], key: str = "") -> None:
+    """Write entries as they come, whole or not at all; a batch at a time is in memory.
+
+    Args:
+        path: Table to write.
+        entries: What a source delivers.
+        key: What :func:`content` calls it.
+    """
+    schema = SCHEMA.with_metadata({_KEY: key})
+    with replaced(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
         for entry in entries:
             rows.append(_row(entry))
             if len(rows) == _BATCH:
-                writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+                writer.write_table(pa.Table.from_pylist(rows, schema))
                 rows = []
-        writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+        writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
 def read(path: str | Path, ids: Iterable[str] | None = None) -> Iterator[Entry]:
@@ -83,8 +111,10 @@ def one(path: str | Path, id: str) -> Entry:
     """The entry of one crystal.
 
     Raises:
-        InputError: if the source didn't deliver it, or not as an ordered structure.
+        InputError: if there is no table, or the source didn't deliver the crystal, or not as an ordered structure.
     """
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such table of structures; scripts/collect.py writes it")
     found = next(read(path, [id]), None)
     if found is None:
         raise InputError(f"crystals.sheet: the source doesn't offer the crystal '{id}' of the sample sheet")

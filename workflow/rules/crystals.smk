@@ -4,32 +4,41 @@ With `crystals.sheet` the crystals are known while the workflow is parsed: `snak
 adds one crystal's jobs. Without it one checkpoint selects them from what the source offers.
 """
 
+import subprocess
 
-rule collect:
-    """Structures of a source in one table, with their licence; what can't be used is kept with the reason.
+if SHEET:
 
-    Partial occupancy is rejected: a site that several elements share has no potential, only an average over many
-    crystals has. With a sample sheet only its crystals are collected.
-    """
-    input:
-        files=STRUCTURE_FILES,
-    output:
-        STRUCTURES,
-    log:
-        f"{RESULTS}/logs/collect.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/collect.tsv"
-    conda:
-        "../../envs/crystals.yaml"
-    params:
-        settings=recipe.part(settings, *SOURCE),
-        sheet=f"--sheet {SHEET}" if SHEET else "",
-        ids=SHEET_IDS,
-    shell:
-        "python $SCRIPTS/collect.py --settings {params.settings:q} {params.sheet} -o {output} > {log} 2>&1"
+    onstart:
+        # Not a rule: in Snakemake 9.27 a rule that runs again hides what is missing or changed behind its `ancient`
+        # outputs until the next call, and without `ancient` every new row would make all crystals again.
+        collected = recipe.part(settings, *SOURCE)
+        try:
+            shell("python $SCRIPTS/collect.py --settings {collected:q} --sheet {SHEET:q} -o {STRUCTURES:q}")
+        except subprocess.CalledProcessError as error:
+            raise WorkflowError("the crystals of the sample sheet can't be collected") from error
 
+else:
 
-if not SHEET:
+    rule collect:
+        """Structures of a source in one table, with their licence; what can't be used is kept with the reason.
+
+        Partial occupancy is rejected: a site that several elements share has no potential, only an average over many
+        crystals has.
+        """
+        input:
+            files=STRUCTURE_FILES,
+        output:
+            STRUCTURES,
+        log:
+            f"{RESULTS}/logs/collect.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/collect.tsv"
+        conda:
+            "../../envs/crystals.yaml"
+        params:
+            settings=recipe.part(settings, *SOURCE),
+        shell:
+            "python $SCRIPTS/collect.py --settings {params.settings:q} -o {output} > {log} 2>&1"
 
     rule classify:
         """Prototype, space group and measures of every structure.
@@ -109,12 +118,11 @@ rule census:
 rule crystals:
     """One crystal of the sample sheet as a file: structure as the source has it, prototype, licence and citation.
 
-    The table of structures and the sheet are `ancient`: a crystal is written again if its own row, its own file or the
-    meaning of its id has changed, not because another one has been added.
+    A crystal is written again if its own row, its own file or the meaning of its id has changed, not because another
+    one has been added.
     """
     input:
         file=crystal_file,
-        structures=ancient(STRUCTURES),
         sheet=ancient(sheet_path),
     output:
         f"{CRYSTALS}/{{crystal}}.json",
@@ -129,5 +137,6 @@ rule crystals:
         "../../envs/crystals.yaml"
     params:
         identity=crystal_identity,
+        structures=STRUCTURES,
     shell:
-        "python $SCRIPTS/crystals.py {input.structures} {input.sheet} --id {wildcards.crystal} -o {output} > {log} 2>&1"
+        "python $SCRIPTS/crystals.py {params.structures} {input.sheet} --id {wildcards.crystal} -o {output} > {log} 2>&1"

@@ -10,9 +10,10 @@ from fourdcrystal import sheet as sample_sheet
 from fourdcrystal import structurefiles
 
 CRYSTALS = f"{RESULTS}/crystals"
-STRUCTURES = f"{CRYSTALS}/structures.parquet"
 CLASSES = f"{CRYSTALS}/classes.parquet"
 SHEET = settings.crystals.sheet
+# all that a source offers, or the crystals of the sample sheet only
+STRUCTURES = f"{CRYSTALS}/{'listed' if SHEET else 'structures'}.parquet"
 
 # What decides which structure an id stands for; the other options of a source only say how to get it.
 IDENTITY = {
@@ -29,7 +30,8 @@ try:
         if settings.crystals.source == "files"
         else []
     )
-    SHEET_IDS = [row.id for row in sample_sheet.read(SHEET)] if SHEET else []
+    if SHEET:
+        sample_sheet.read(SHEET)  # what is wrong with it is said before anything starts
     for name, scan in settings.scans.items():
         for key in ("scan", "probe"):
             path = getattr(scan, key)

@@ -74,7 +74,6 @@ else:
         checksums.
         """
         input:
-            structures=ancient(STRUCTURES),
             sheet=ancient(sheet_path),
         output:
             f"{RESULTS}/shards/{{shard}}.json",
@@ -90,6 +89,7 @@ else:
             ids=lambda wildcards: shards(wildcards)[wildcards.shard],
             identities=shard_identities,
             patterns=f"{RESULTS}/patterns",
+            structures=STRUCTURES,
         shell:
-            "python $SCRIPTS/simulate_shard.py --settings {params.settings:q} {input.structures} {input.sheet}"
+            "python $SCRIPTS/simulate_shard.py --settings {params.settings:q} {params.structures} {input.sheet}"
             " --ids {params.ids} --patterns {params.patterns} -o {output} > {log} 2>&1"
