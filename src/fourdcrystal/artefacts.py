@@ -201,8 +201,7 @@ def apply(batch: Batch, settings: Artefacts, samples: Sequence[torch.Generator],
     weights = torch.where(visible, batch["vg"], 0.0)
     centre = torch.div(size, 2, rounding_mode="floor")
     centres = torch.einsum("bij,bnj->bni", drawn.affine, before - centre) + centre + drawn.shift[:, None]
-    vg, qz = labels.draw(centres, weights, batch["g"][..., 2], shape, width)
-    peaks, _ = labels.draw(centres, (weights > 0).to(weights.dtype), weights, shape, width)
+    vg, qz, peaks = maps(centres, weights, batch["g"][..., 2], shape, width)
     return batch | {
         "cbed": counts,
         "probe": probe_counts,
@@ -211,5 +210,26 @@ def apply(batch: Batch, settings: Artefacts, samples: Sequence[torch.Generator],
         "weights": weights,
         "vg": vg,
         "qz": qz,
-        "peaks": peaks.clamp(max=1),
+        "peaks": peaks,
     }
+
+
+def maps(
+    centres: Tensor, weights: Tensor, qz: Tensor, shape: tuple[int, int], width: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Label maps V_g [V], q_z [1/Å], and peaks of unit height whatever their strength, each (B, X, Y).
+
+    Args:
+        centres: Positions [px], (B, N, 2).
+        weights: Strengths [V], (B, N); 0 leaves a reflection out.
+        qz: Heights g_z [1/Å], (B, N).
+        shape: Pixels along q_x and q_y.
+        width: Standard deviation of a peak [px].
+    """
+    # padding and what lies outside the frame would be drawn for nothing: those that count come first, others are cut
+    count = int((weights > 0).sum(1).max())
+    first = (weights > 0).to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]
+    centres = centres.gather(1, first[..., None].expand(-1, -1, 2))
+    weights, qz = weights.gather(1, first), qz.gather(1, first)
+    both, height = labels.draw(centres, torch.stack([weights, (weights > 0).to(weights.dtype)]), qz, shape, width)
+    return both[0], height[0], both[1].clamp(max=1)
