@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fourdcrystal import commandline
@@ -13,6 +14,8 @@ def main(composed: DictConfig) -> None:
     def train() -> None:
         from fourdcrystal import experiment, training  # after --help: Lightning takes seconds to import
 
+        # in a sweep each job has a folder of its own below paths.output
+        composed.paths.output = HydraConfig.get().runtime.output_dir
         training.train(experiment.validate(composed))
 
     commandline.run(train)
