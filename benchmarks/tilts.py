@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 from pymatgen.core import Lattice, Structure
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from fourdcrystal import scattering, simulation, supercell
 from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal, wavelength
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "patterns"
 ENERGY = 200e3
+SMOOTHING = 0.035  # 1/Å; of both: thickness fringes are narrower than that, and washed out in the measurement
 CELLS = (12, 17)  # along [001] and along [110]: 12 a = 16.97 a/√2, nearly 17
 
 
@@ -101,11 +102,15 @@ def main() -> None:
     tilts = np.arange(width) / edge
     grid = np.stack(np.meshgrid(tilts, tilts, indexing="ij")) / (2 * reach / n) + (n - 1) / 2
     theirs = np.array([map_coordinates(panel, grid, order=1) for panel in intensity])
+    theirs, ours = (gaussian_filter(x, SMOOTHING * edge, axes=(-2, -1)) for x in (theirs, ours))
     correlation = np.array(
         [[np.corrcoef(o.ravel(), t.ravel())[0, 1] for o, t in zip(plane, theirs, strict=True)] for plane in ours]
     )
     best = int(correlation.mean(1).argmax())
     print(f"{args.crystal}: thickness {planes[best]:.0f} Å, tilts to {tilts[-1]:.2f} 1/Å along [001] and [110]\n")
+    means = correlation.mean(1)
+    shown = ", ".join(f"{planes[i]:.0f} Å {means[i]:.3f}" for i in range(0, len(planes), max(1, len(planes) // 8)))
+    print(f"mean correlation by thickness: {shown}\n")
     print("| reflection | correlation |\n|---|---|")
     for index, r in zip(hkl, correlation[best], strict=True):
         print(f"| {index[0]} {index[1]} {index[2]} | {r:.3f} |")

@@ -1,5 +1,6 @@
 """Patterns: abTEM's numbers where it is exact, the same bits every time, and refusal of what can't be simulated."""
 
+import re
 from types import SimpleNamespace
 
 import abtem
@@ -10,7 +11,7 @@ from abtem.parametrizations import LobatoParametrization
 from known_crystals import GOLD, SAPPHIRE, SILICON
 from scipy.spatial.transform import Rotation
 
-from fourdcrystal import PATTERNS_VERSION, camera, finite, potential, probe, scattering, simulation, supercell
+from fourdcrystal import PATTERNS_VERSION, camera, finite, potential, probe, recipe, scattering, simulation, supercell
 from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import DeviceWave, Grid, Transmission, Wave, fast_length
 from fourdcrystal.reflections import structure_factors
@@ -272,3 +273,23 @@ def test_frozen_phonons_average_displaced_crystals_reproducibly():
 def test_grids_have_fast_lengths_of_a_multiple_of_eight():
     assert [fast_length(n) for n in (250, 257, 321, 400, 500)] == [256, 320, 384, 480, 512]
     assert all(fast_length(n) % 8 == 0 for n in range(60, 4000, 7))
+
+
+@pytest.mark.parametrize("energy", [30e3, 300e3])
+@pytest.mark.parametrize("angle", [0.2, 0.5, 1.0, 3.0, 10.0])
+def test_every_probe_works_or_is_refused_with_the_box_it_needs(energy, angle):
+    wanted = {
+        "microscope": {"energy": energy, "semiangle_cutoff": angle},
+        "specimen": {"thickness": 2},
+        "detector": {"shape": [96, 96], "sampling": 0.02},
+    }
+    try:
+        chosen = recipe.validate(wanted, "settings")
+    except InputError as refusal:
+        needed = float(re.search(r"allowed are edges from (\d+) Å", str(refusal))[1])
+        assert needed > 50
+        chosen = recipe.validate(wanted | {"specimen": {"thickness": 2, "box": needed + 1}}, "settings")
+    if chosen.specimen.box < 200:  # larger ones take gigabytes
+        made = simulation.Instrument(chosen.microscope, chosen.specimen, chosen.detector)
+        assert made.grid.sampling <= 0.135 and made.camera.binning * 50 == made.edge
+        assert made.probe.max() == pytest.approx(1)
