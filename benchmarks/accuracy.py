@@ -112,8 +112,11 @@ def results(scan: Scan, model: Path | None, refinements: list[str]) -> list[dict
         for kind in refinements:
             refine = refinement_named(kind)
             started = time.process_time()
-            better = refine.apply(patterns, scan.probe, found)
-            spent = seconds + time.process_time() - started
+            if in_volts:
+                better = Detector.load(model, refine=refine).detect(patterns, scan.probe)
+            else:
+                better = refine.apply(patterns, scan.probe, found)
+            spent = time.process_time() - started + (0 if in_volts else seconds)
             rows.append(row(scan, f"{name}, {refine.name}", better, spent, in_volts))
     return rows
 

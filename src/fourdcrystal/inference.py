@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import diskfit, edgefit, modelfile, peaks, refinement
+from fourdcrystal import diskfit, edgefit, modelfile, peaks, refinement, significance
 from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
 
@@ -40,7 +40,8 @@ class Detector:
         trained: Network with its recipe, as :func:`fourdcrystal.modelfile.load` gives it.
         device: Where to compute, such as ``cpu``, ``cuda`` or ``cuda:1``.
         threshold: Weakest peak that is kept, as a fraction of the strongest of its pattern.
-        refine: What refines positions, of :func:`refinement_named`; none: the network's positions.
+        refine: What refines positions, of :func:`refinement_named`; only peaks that counts stand behind are kept then.
+            None: the network's peaks as they are.
     """
 
     def __init__(
@@ -113,7 +114,10 @@ class Detector:
             parts.append(peaks.extract(vg, qz, self.width, threshold, FLOOR))
         found = Peaks.joined(parts, [min(size, len(kept) - s) for s in range(0, len(kept), size)])
         found = Peaks(kept[found.pattern], *(getattr(found, name) for name in peaks.COLUMNS))
-        return found if self.refine is None else self.refine.apply(patterns, probe, found)
+        if self.refine is None:
+            return found
+        seen = significance.confirmed(patterns, probe, found)
+        return significance.single(probe, self.refine.apply(patterns, probe, seen))
 
 
 def refinement_named(name: str, device: str | torch.device = "cpu") -> Refinement | None:
