@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fourdcrystal import census, classification, collection, recipe, selection, sheet, sources
 from fourdcrystal.errors import InputError
-from fourdcrystal.selection import OTHER, Candidate
+from fourdcrystal.selection import OTHER, Candidate, Member
 from fourdcrystal.settings import Crystals, Split
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -19,7 +19,7 @@ SYSTEMS = ["cubic", "hexagonal", "triclinic"]
 
 def offered(sizes: dict[str, int]) -> list[Candidate]:
     return [
-        Candidate(f"{name}-{i}", name, "X", 1, SYSTEMS[i % len(SYSTEMS)], f"label{i % 7}", f"{name}#{i}")
+        Candidate(f"{name}-{i}", name, f"X{i}", 1, SYSTEMS[i % len(SYSTEMS)], f"label{i % 7}", f"{name}#{i}")
         for name, size in sizes.items()
         for i in range(size)
     ]
@@ -141,11 +141,15 @@ def test_an_empty_selection_is_refused_in_words():
 )
 @settings(max_examples=100, deadline=None)
 def test_no_test_crystal_or_held_out_prototype_is_ever_trained_on(sizes, validation, test, prototypes, seed):
-    members = [(f"{name}-{i}", name) for name, n in sizes.items() for i in range(n)]
+    # two crystals in three are of the same compound as their neighbour
+    members = [Member(f"{name}-{i}", name, f"X{i - i % 3 // 2}") for name, n in sizes.items() for i in range(n)]
     fractions = Split(validation=validation, test=test, test_prototypes=prototypes)
     found = selection.split(members, fractions, seed)
-    by = {word: {p for id, p in members if found[id] == word} for word in sheet.SPLITS}
-    assert found.keys() == {id for id, _ in members}
+    by = {word: {m.prototype for m in members if found[m.id] == word} for word in sheet.SPLITS}
+    assert found.keys() == {m.id for m in members}
+    assert len({(m.prototype, m.formula) for m in members}) == len(
+        {(m.prototype, m.formula, found[m.id]) for m in members}
+    )
     assert by["train"]
     assert not by["test_prototype"] & (by["train"] | by["validation"] | by["test"])
     assert by["test"] <= by["train"]
@@ -153,7 +157,7 @@ def test_no_test_crystal_or_held_out_prototype_is_ever_trained_on(sizes, validat
 
 
 def test_fractions_of_the_split_are_met_where_prototypes_have_several_crystals():
-    members = [(f"{p}-{i}", f"p{p}") for p in range(20) for i in range(10)]
+    members = [Member(f"{p}-{i}", f"p{p}", f"X{i}") for p in range(20) for i in range(10)]
     found = Counter(selection.split(members, Split(validation=0.1, test=0.15, test_prototypes=0.2), 0).values())
     assert found == {"train": 110, "validation": 20, "test": 30, "test_prototype": 40}
 

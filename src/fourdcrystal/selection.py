@@ -9,6 +9,7 @@ import difflib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,14 @@ class Candidate:
     crystal_system: str
     protostructure: str
     source_id: str
+
+
+class Member(NamedTuple):
+    """What the splits need to know of a selected crystal; see :func:`group` for ``prototype``."""
+
+    id: str
+    prototype: str
+    formula: str
 
 
 def shares(weights: np.ndarray, lower: np.ndarray, upper: np.ndarray, total: int) -> np.ndarray:
@@ -187,7 +196,7 @@ def select(candidates: Sequence[Candidate], crystals: Crystals, seed: int) -> li
     ]
     if not chosen:
         raise InputError("crystals: the selection is empty; allowed are a larger per_class_min or total")
-    splits = split([(c.id, group(c)) for c in chosen], crystals.split, seed)
+    splits = split([Member(c.id, group(c), c.formula) for c in chosen], crystals.split, seed)
     return [
         Row(
             id=c.id,
@@ -209,15 +218,16 @@ def group(candidate: Candidate) -> str:
     return candidate.prototype if candidate.prototype != OTHER else f"{OTHER}:{candidate.protostructure}"
 
 
-def split(members: Sequence[tuple[str, str]], settings: Split, seed: int) -> dict[str, str]:
+def split(members: Sequence[Member], settings: Split, seed: int) -> dict[str, str]:
     """Split crystals into training, validation and test crystals, and prototypes that are held out whole.
 
     A test crystal's prototype always has a training crystal: what it shows is generalisation to new crystals, and
     test_prototype shows generalisation to new prototypes. Where every prototype has one crystal, as in the AFLOW
-    library, there can be no test crystals.
+    library, there can be no test crystals. Crystals of one compound and prototype (databases have duplicates) stay
+    together.
 
     Args:
-        members: (id, prototype) of each crystal.
+        members: Crystals that were selected.
         settings: Fractions, and prototypes that are held out in any case.
         seed: Seed of the run.
 
@@ -225,27 +235,32 @@ def split(members: Sequence[tuple[str, str]], settings: Split, seed: int) -> dic
         One of ``fourdcrystal.sheet.SPLITS`` by id.
     """
     rng = generator(seed, "split")
-    prototypes = sorted({p for _, p in members})
+    prototypes = sorted({m.prototype for m in members})
     named = [p for p in prototypes if p in settings.hold_out]
     others = [p for p in prototypes if p not in settings.hold_out]
     more = min(max(0, round(settings.test_prototypes * len(prototypes)) - len(named)), max(0, len(others) - 1))
     held_out = {*named, *(others[i] for i in rng.permutation(len(others))[:more])}
-    found = {id: "test_prototype" if p in held_out else "train" for id, p in members}
-    training = Counter(p for id, p in members if found[id] == "train")
-    ordered = sorted(m for m in members if found[m[0]] == "train")
+    found = {m.id: "test_prototype" if m.prototype in held_out else "train" for m in members}
+    compounds: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for member in sorted(members):
+        if found[member.id] == "train":
+            compounds[member.prototype, member.formula].append(member.id)
+    training = Counter(p for p, _ in compounds)  # compounds of each prototype that are left for training
+    ordered = sorted(compounds, key=lambda c: compounds[c])
     drawn = [ordered[i] for i in rng.permutation(len(ordered))]
     tested = set()
     wanted = {"test": round(settings.test * len(members)), "validation": round(settings.validation * len(members))}
     for word in ("test", "validation"):
-        for id, prototype in drawn:
-            if wanted[word] == 0:
-                break
+        for compound in drawn:
+            ids, prototype = compounds[compound], compound[0]
             alone = training[prototype] == 1
-            if found[id] != "train" or (alone and (word == "test" or prototype in tested)) or training.total() == 1:
+            if found[ids[0]] != "train" or len(ids) > wanted[word] or training.total() == 1:
                 continue
-            found[id] = word
+            if alone and (word == "test" or prototype in tested):
+                continue
+            found |= dict.fromkeys(ids, word)
             training[prototype] -= 1
-            wanted[word] -= 1
+            wanted[word] -= len(ids)
             if word == "test":
                 tested.add(prototype)
     return found
