@@ -156,3 +156,12 @@ def test_a_stale_catalogue_stops_training_before_it_starts(tmp_path):
     write(tmp_path / "patterns" / "Si-1.zarr", seed=1)
     with pytest.raises(InputError, match="is stale"):
         data(tmp_path).train_dataloader()
+
+
+def test_labels_that_cannot_be_drawn_again_are_not_replaced_silently(tmp_path, monkeypatch):
+    other = SETTINGS.labels.model_copy(update={"method": "potential_fft"})
+    monkeypatch.setattr("made_up.SETTINGS", SETTINGS.model_copy(update={"labels": other}))
+    write(tmp_path / "patterns" / "Si-1.zarr")
+    catalogue.write(tmp_path / "catalogue.parquet", catalogue.build(tmp_path / "patterns", [row("Si-1", "train")]))
+    with pytest.raises(InputError, match=r"Si-1\.zarr: was made with labels.method: potential_fft"):
+        next(iter(data(tmp_path).train_dataloader()))

@@ -130,6 +130,11 @@ class Quartets(Dataset[Batch]):
         """Scattering vectors and weights of the reflections that are labelled."""
         reader = self._reader(crystal)
         settings = Labels.model_validate(reader.attributes["recipe"]["labels"])
+        if settings.method != "analytic":
+            raise InputError(
+                f"{reader.path}: was made with labels.method: {settings.method}, whose maps can't be drawn again when "
+                "patterns are distorted; training and evaluation need analytic"
+            )
         g, vg = reader.reflections(orientation)
         beam = float(reader.array("energy")[energy])
         weights = labels.weights(SimpleNamespace(g=g, vg=vg), beam, settings)
