@@ -30,7 +30,7 @@ demo: $(VENV)/.demo ## the whole factory at small scale: results/report.html, a 
 	@$(BIN)/python scripts/overview.py results
 
 test: $(VENV)/.test ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: $(VENV)/.test ## ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check

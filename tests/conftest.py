@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 
 # Two pytest workers share two cores; small tensors on more threads than cores are slower by an order of magnitude.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers take whole files, and one of them all tests that look at the miniature production."""
-    for item in items:
-        name = "production" if "production" in item.fixturenames else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @dataclass(frozen=True)
@@ -58,8 +51,16 @@ def new_production(folder: Path) -> Production:
 
 
 @pytest.fixture(scope="session")
-def production(tmp_path_factory) -> Production:
-    """The miniature production, finished. Tests must not change it; they may change a copy."""
-    made = new_production(tmp_path_factory.mktemp("miniature"))
-    made.snakemake("--cores", "2")
+def production(tmp_path_factory, worker_id) -> Production:
+    """The miniature production, finished. Tests must not change it; they may change a copy.
+
+    pytest's workers share it: the first one that wants it makes it, the others wait.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    with FileLock(shared / "production.lock"):
+        made = new_production(shared / "production")
+        if not (shared / "production.done").exists():
+            made.snakemake("--cores", "2")
+            (shared / "production.done").touch()
     return made

@@ -75,7 +75,7 @@ def test_a_finished_production_has_nothing_to_do(production):
 
 
 CHANGES = [
-    ({"microscope": {"energy": "100e3"}}, {"simulate", "catalogue", "train", "evaluate"}, {"crystals", "make_scan"}),
+    ({"microscope": {"energy": "100e3"}}, {"simulate", "catalogue", "train", "evaluate"}, {"crystals"}),
     ({"labels": {"width": 2.0}}, {"simulate", "catalogue", "train"}, {"crystals"}),
     ({"orientations": {"random": 2}}, {"supercells", "simulate", "catalogue"}, {"crystals"}),
     ({"evaluation": {"patterns": 6}}, {"evaluate"}, {"crystals", "simulate", "catalogue", "train", "detect"}),
@@ -152,7 +152,7 @@ def test_a_job_of_several_crystals_keeps_the_stores_that_are_complete(production
     before = {path: path.stat().st_mtime_ns for path in copy.results.glob("patterns/*.zarr/zarr.json")}
     made_again = sorted(before)[0]
     made_again.unlink()
-    copy.snakemake("--cores", "2", "--until", "simulate_shard", "--config", "crystals={per_job: 4}")
+    copy.snakemake("--cores", "2", "--until", "catalogue", "--config", "crystals={per_job: 4}")
     after = {path: path.stat().st_mtime_ns for path in before}
     assert {path for path in before if after[path] != before[path]} == {made_again}
 
