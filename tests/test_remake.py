@@ -9,7 +9,7 @@ import pytest
 import zarr
 from made_up import row, silicon
 
-from fourdcrystal import catalogue, checksums, earlier, production, remake, stores
+from fourdcrystal import PATTERNS_VERSION, catalogue, checksums, earlier, production, remake, stores
 from fourdcrystal.errors import InputError
 from fourdcrystal.settings import Settings
 
@@ -63,7 +63,7 @@ def test_the_command_line_says_whether_a_quartet_is_equal(dataset, tmp_path):
 
 def test_a_store_of_another_version_of_the_simulation_is_not_compared(dataset, monkeypatch):
     monkeypatch.setattr(remake, "PATTERNS_VERSION", 10**6)
-    with pytest.raises(InputError, match=r"Si-1\.zarr: was made by version 1 of the simulation"):
+    with pytest.raises(InputError, match=rf"Si-1\.zarr: was made by version {PATTERNS_VERSION} of the simulation"):
         remake.row(dataset / "catalogue.parquet", dataset / "patterns", 0)
 
 
@@ -112,14 +112,14 @@ def test_a_further_thickness_leaves_the_patterns_that_are_there_as_they_are(tmp_
 def test_patterns_of_another_recipe_are_not_taken_over(tmp_path, change):
     path = make(tmp_path / "Si-1.zarr", recipe())
     dumped = recipe(**change).model_dump(mode="json", include=set(production.SECTIONS))
-    assert earlier.usable(path, silicon(), dumped, 1) is None
+    assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION) is None
 
 
 def test_a_damaged_store_is_not_taken_over(tmp_path):
     path = make(tmp_path / "Si-1.zarr", recipe())
     dumped = recipe().model_dump(mode="json", include=set(production.SECTIONS))
-    assert earlier.usable(path, silicon(), dumped, 1) is not None
-    assert earlier.usable(path, silicon(), dumped, 2) is None
+    assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION) is not None
+    assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION + 1) is None
     zarr.open_group(path, mode="r+", use_consolidated=False)["seam_fraction"][...] = 0
-    assert earlier.usable(path, silicon(), dumped, 1) is None
-    assert earlier.usable(tmp_path / "nothing.zarr", silicon(), dumped, 1) is None
+    assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION) is None
+    assert earlier.usable(tmp_path / "nothing.zarr", silicon(), dumped, PATTERNS_VERSION) is None

@@ -45,7 +45,10 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
-    temporary, lock = _claimed(path)
+    workplace, lock = _claimed(path)
+    # within the locked folder, since a library may replace the folder that it is given, and the lock would be gone
+    temporary = workplace / "new"
+    temporary.mkdir()
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
@@ -57,15 +60,10 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
                 if not path.is_dir():
                     raise
             # rename() can't replace a folder that has something in it; another writer may do the same, so try again
-            aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            try:
-                path.rename(aside / path.name)
-            except FileNotFoundError:
-                pass
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                path.rename(tempfile.mkdtemp(prefix="old.", dir=workplace))
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(workplace, ignore_errors=True)
         os.close(lock)
 
 
@@ -77,8 +75,13 @@ def _claimed(path: Path) -> tuple[Path, int]:
             lock = os.open(temporary, os.O_RDONLY)
         except FileNotFoundError:
             continue  # another writer has swept it away before it was locked
-        with suppress(OSError):  # some network file systems can't lock folders; nothing is swept there
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue  # another writer is sweeping it away
+        except OSError:
+            pass  # some network file systems can't lock folders; nothing is swept there
         if temporary.exists():
             return temporary, lock
         os.close(lock)
