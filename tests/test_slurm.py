@@ -26,11 +26,12 @@ def cluster(tmp_path_factory):
 
 
 def edited_profile(folder: Path) -> Path:
-    """The profile as its user edits it: for nodes of 6 GB, and a quicker look at the queue, since jobs are short."""
+    """The profile as its user edits it: for nodes of 6 GB, and earlier looks at the queue, since jobs are short."""
     profile = yaml.safe_load((ROOT / "workflow" / "profiles" / "slurm" / "profile.v9+.yaml").read_text())
     for resources in (profile["default-resources"], *profile["set-resources"].values()):
         resources["mem_mb"] = "1500 * attempt"
     profile |= {"jobs": 4, "latency-wait": 10, "max-status-checks-per-second": 1}
+    profile["slurm-init-seconds-before-status-checks"] = 5
     profile["set-threads"] = dict.fromkeys(profile["set-threads"], 1)
     path = folder / "profile" / "profile.v9+.yaml"
     path.parent.mkdir(exist_ok=True)
