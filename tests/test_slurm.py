@@ -1,7 +1,6 @@
-"""The same production through the SLURM profile, on a real cluster; and what happens when things go wrong there."""
+"""The same production through the SLURM profile, on a real cluster."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -48,13 +47,7 @@ def start(production: Production) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, cwd=production.folder, stdout=log, stderr=log, start_new_session=True)
 
 
-def running(cluster: slurm.Cluster, rule: str, production: Production) -> list[dict[str, str]]:
-    """Jobs of a rule of this production that are running."""
-    mine = (job for job in cluster.jobs() if job.get("WorkDir") == str(production.folder))
-    return [job for job in mine if job["JobState"] == "RUNNING" and f"rule_{rule}" in job["Comment"]]
-
-
-def ended(run: subprocess.Popen[bytes], production: Production, seconds: float = 300) -> None:
+def ended(run: subprocess.Popen[bytes], production: Production, seconds: float = 900) -> None:
     """Wait for the end of a run, which must be a good one."""
     code = run.wait(timeout=seconds)
     assert code == 0, (production.folder / "snakemake.log").read_text()[-4000:]
@@ -70,28 +63,4 @@ def test_a_cluster_makes_the_same_data_set_as_a_workstation(cluster, production,
     assert len(simulated) == 6
     assert {job["JobState"] for job in simulated} == {"COMPLETED"}
     assert all("gpu" in job["TresPerJob"] for job in simulated), "each simulation had a GPU of its own"
-    assert {job["NodeList"] for job in simulated} == {"n2", "n3"}
-
-
-def test_a_simulation_that_was_cancelled_is_made_again(cluster, production, tmp_path):
-    remote = new_production(tmp_path)
-    run = start(remote)
-    cluster.wait(lambda: bool(running(cluster, "simulate", remote)), "a simulation", 120)
-    began = time.monotonic()
-    cluster.run("scancel", running(cluster, "simulate", remote)[0]["JobId"])
-    ended(run, remote)
-    print(f"complete {time.monotonic() - began:.0f} s after scancel")
-    assert same_files(production.results / "patterns", remote.results / "patterns")
-
-
-def test_a_killed_snakemake_is_restarted_beside_its_orphans(cluster, production, tmp_path):
-    remote = new_production(tmp_path)
-    run = start(remote)
-    cluster.wait(lambda: bool(running(cluster, "simulate", remote)), "a simulation", 120)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    began = time.monotonic()
-    remote.snakemake("--unlock")
-    ended(start(remote), remote)
-    print(f"complete {time.monotonic() - began:.0f} s after the restart")
-    assert same_files(production.results / "patterns", remote.results / "patterns")
+    assert {job["NodeList"] for job in simulated} <= {"n2", "n3"}, "only these nodes have GPUs"
