@@ -11,7 +11,7 @@ import pytest
 import requests
 from services import environments, mp_server
 
-from fourdcrystal import mp_cache, polite, source_mp, sources
+from fourdcrystal import downloads, polite, source_mp, sources
 from fourdcrystal.errors import InputError
 from fourdcrystal.settings import Crystals
 
@@ -71,6 +71,11 @@ def test_everything_arrives_once_through_thirty_percent_faults(server, tmp_path)
     assert [e.id for e in offline] == [e.id for e in found]
 
 
+def kept_in(folder) -> downloads.Downloads:
+    """What a download has kept, whether or not it ended well."""
+    return downloads.Downloads(next((folder / "cache").rglob("*.sqlite")), "cache")
+
+
 DOWNLOAD = """
 import sys
 from fourdcrystal import sources
@@ -87,7 +92,7 @@ def test_a_killed_download_goes_on_and_fetches_nothing_again_that_it_kept(server
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    cache = mp_cache.Cache(next((tmp_path / "cache").rglob("*.sqlite")))
+    cache = kept_in(tmp_path)
     ids = {f"mp-{n}" for n in range(1, COUNT + 1)}
     kept = ids - set(cache.absent(ids))
     assert len(kept) >= 10
@@ -153,7 +158,7 @@ def test_a_version_that_changes_during_the_download_is_noticed_before_anything_i
     monkeypatch.setattr(source_mp.Server, "current_version", lambda self: next(answers))
     with pytest.raises(InputError, match=r"changed from version 2025\.02\.12\.post to 2026\.01\.01"):
         list(sources.entries(settings(server, tmp_path)))
-    cache = mp_cache.Cache(next((tmp_path / "cache").rglob("*.sqlite")))
+    cache = kept_in(tmp_path)
     assert cache.absent(["mp-1"]) == ["mp-1"]
 
 
@@ -182,19 +187,19 @@ def test_a_server_that_only_sends_cut_off_json_is_given_up_in_one_sentence(serve
 
 
 def test_on_a_full_disk_the_cache_keeps_what_it_had(server, tmp_path, monkeypatch):
-    opened = mp_cache.Cache.__init__
+    opened = downloads.Downloads.__init__
 
-    def on_a_small_disk(self, file):
-        opened(self, file)
+    def on_a_small_disk(self, *arguments):
+        opened(self, *arguments)
         self._connection.execute("PRAGMA max_page_count = 9")
 
-    monkeypatch.setattr(mp_cache.Cache, "__init__", on_a_small_disk)
+    monkeypatch.setattr(downloads.Downloads, "__init__", on_a_small_disk)
     with pytest.raises(InputError, match=r"cache: .* can't be written or read \(database or disk is full\)") as caught:
         list(sources.entries(settings(server, tmp_path)))
     assert "\n" not in str(caught.value)
-    monkeypatch.setattr(mp_cache.Cache, "__init__", opened)
-    cache = mp_cache.Cache(next((tmp_path / "cache").rglob("*.sqlite")))
-    asked = cache.listing(json.dumps({"deprecated": False, "gnome": False, "elements": []}))
+    monkeypatch.setattr(downloads.Downloads, "__init__", opened)
+    cache = kept_in(tmp_path)
+    asked = cache.listing(json.dumps({"deprecated": False, "gnome": False, "elements": []})).ids
     kept = len(asked) - len(cache.absent(asked))
     assert 0 < kept < len(asked) and kept % 5 == 0  # whole batches
     assert len(list(sources.entries(settings(server, tmp_path)))) == COUNT - 2

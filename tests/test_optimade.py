@@ -1,12 +1,17 @@
 """A real OPTIMADE server, filled with real crystals."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from pymatgen.core import Composition, Lattice, Structure
 from services import environments
 
-from fourdcrystal import polite, source_aflow, sources
+from fourdcrystal import downloads, polite, source_aflow, source_optimade, sources
 from fourdcrystal.errors import InputError
 from fourdcrystal.settings import Crystals
 
@@ -51,7 +56,8 @@ def document(id: str, structure: Structure) -> dict:
     }
 
 
-CRYSTALS = {e.id: e.structure for e in source_aflow.entries() if len(e.structure) <= 5}
+CRYSTALS = {e.id: e.structure for e in source_aflow.entries() if len(e.structure) <= 6}
+PAGE = 20  # entries that the server sends at a time, unless it is asked for fewer
 PARTIAL = Structure(Lattice.cubic(3), [Composition("Fe0.5Ni0.3")], [[0, 0, 0]])
 
 
@@ -68,8 +74,7 @@ def address(tmp_path_factory):
         "OPTIMADE_DATABASE_BACKEND": "mongomock",
         "OPTIMADE_INSERT_TEST_DATA": "false",
         "OPTIMADE_INSERT_FROM_JSONL": str(lines),
-        "OPTIMADE_PAGE_LIMIT": "20",
-        "OPTIMADE_PAGE_LIMIT_MAX": "20",
+        "OPTIMADE_PAGE_LIMIT_MAX": str(PAGE),
         "OPTIMADE_BASE_URL": f"http://127.0.0.1:{port}",
         "OPTIMADE_CONFIG_FILE": "none",
     }
@@ -78,12 +83,28 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def short_waits(monkeypatch):
+def short_waits_and_an_own_cache(monkeypatch, tmp_path):
     monkeypatch.setattr(polite, "FIRST_WAIT", 0.01)
+    monkeypatch.chdir(tmp_path)
 
 
 def found(address, only=None, **options) -> list[sources.Entry]:
     return list(sources.entries(Crystals(source="optimade", optimade={"provider": address, **options}), only))
+
+
+@pytest.fixture
+def pages(monkeypatch) -> list[list[str]]:
+    """Ids that come from the server while the test runs, page by page."""
+    fetched = []
+    original = source_optimade.Provider.page
+
+    def noted(self, *arguments):
+        documents, following = original(self, *arguments)
+        fetched.append([document["id"] for document in documents])
+        return documents, following
+
+    monkeypatch.setattr(source_optimade.Provider, "page", noted)
+    return fetched
 
 
 def test_all_pages_are_fetched_and_the_crystals_are_the_same(address):
@@ -117,3 +138,80 @@ def test_a_filter_that_the_server_does_not_understand_is_refused_with_its_words(
     with pytest.raises(InputError, match=r"crystals\.optimade\.filter: .* can't answer \(.+\)") as caught:
         found(address, filter="elements HAS ((")
     assert "\n" not in str(caught.value)
+
+
+DOWNLOAD = """
+import sys, time
+from fourdcrystal import source_optimade, sources
+from fourdcrystal.settings import Crystals
+page = source_optimade.Provider.page
+source_optimade.Provider.page = lambda self, *arguments: (time.sleep(0.3), page(self, *arguments))[1]
+list(sources.entries(Crystals(source="optimade", optimade={"provider": sys.argv[1]})))
+"""
+
+
+def kept(folder) -> downloads.Listing:
+    """What a download without filter has kept, whether or not it ended well."""
+    files = list((folder / ".cache").rglob("*.sqlite"))
+    return downloads.Downloads(files[0], "cache").listing("") if files else downloads.Listing([], 0, "")
+
+
+def test_a_killed_download_goes_on_at_the_next_page(address, tmp_path, pages):
+    process = subprocess.Popen([sys.executable, "-c", DOWNLOAD, address], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while kept(tmp_path).pages < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = kept(tmp_path)
+    assert not before.complete and len(before.ids) == PAGE * before.pages
+    entries = found(address)
+    again = [id for page in pages for id in page]
+    assert {e.source["id"] for e in entries} == {*CRYSTALS, "partial"}
+    assert sorted(before.ids + again) == sorted([*CRYSTALS, "partial"])  # nothing twice, nothing missing
+
+
+def test_what_is_in_the_cache_is_not_fetched_again_and_more_of_it_continues(address, pages):
+    few = found(address, max_structures=2 * PAGE)
+    assert [len(page) for page in pages] == [PAGE, PAGE]
+    more = found(address, max_structures=3 * PAGE)
+    assert len(pages) == 3 and [e.id for e in more][: 2 * PAGE] == [e.id for e in few]
+    found(address, max_structures=3 * PAGE)
+    found(address, {"mine": few[0].source["id"]})
+    assert len(pages) == 3
+
+
+def test_a_database_without_versions_is_known_by_its_day_and_days_never_mix(address, pages, monkeypatch):
+    first = found(address, max_structures=PAGE)
+    assert first[0].source["database_version"].startswith("as of 20")
+    monkeypatch.setattr(source_optimade.datetime, "datetime", _Tomorrow)
+    second = found(address, max_structures=PAGE)
+    assert second[0].source["database_version"] == "as of 2999-01-01"
+    assert len(pages) == 2
+
+
+class _Tomorrow:
+    @staticmethod
+    def now(zone):
+        return _Tomorrow
+
+    @staticmethod
+    def date():
+        return "2999-01-01"
+
+
+def test_on_a_full_disk_the_cache_keeps_whole_pages(address, tmp_path, monkeypatch):
+    opened = downloads.Downloads.__init__
+
+    def on_a_small_disk(self, *arguments):
+        opened(self, *arguments)
+        self._connection.execute("PRAGMA max_page_count = 12")
+
+    monkeypatch.setattr(downloads.Downloads, "__init__", on_a_small_disk)
+    with pytest.raises(InputError, match=r"crystals\.optimade\.cache: .* \(database or disk is full\)") as caught:
+        found(address)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(downloads.Downloads, "__init__", opened)
+    before = kept(tmp_path)
+    assert before.pages > 0 and len(before.ids) == PAGE * before.pages
+    assert len(found(address)) == len(CRYSTALS) + 1

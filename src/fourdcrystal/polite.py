@@ -3,11 +3,11 @@
 import random
 import time
 from email.utils import parsedate_to_datetime
-from importlib.metadata import version
 from typing import Any
 
 import requests
 
+from fourdcrystal import __version__
 from fourdcrystal.errors import InputError
 
 ATTEMPTS = 8  # at 30 % faults, one request in 15,000 fails all of them
@@ -28,7 +28,7 @@ class Session(requests.Session):
         """``setting`` names the source in messages, such as ``crystals.mp``."""
         super().__init__()
         self.setting = setting
-        self.headers["user-agent"] = f"4D-Crystal/{version('fourdcrystal')} python-requests/{requests.__version__}"
+        self.headers["user-agent"] = f"4D-Crystal/{__version__} python-requests/{requests.__version__}"
         self.answered = False
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]

@@ -80,6 +80,9 @@ class Optimade(Section):
     provider: str = Field("", description="alias (cod, mp, oqmd, ...) or base URL of an OPTIMADE provider")
     filter: str = Field("", description='OPTIMADE filter, such as \'elements HAS ALL "Si","O" AND nsites<20\'')
     max_structures: int = Quantity(1000, "structures", "stop after this many", ge=1)
+    cache: Path = Field(
+        Path(".cache/optimade"), description="folder of downloaded structures, one subfolder a version (or a day)"
+    )
 
 
 class Files(Section):

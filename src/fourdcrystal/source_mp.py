@@ -16,9 +16,9 @@ import requests
 from pymatgen.core import SETTINGS, Structure
 from tqdm import tqdm
 
-from fourdcrystal import mp_cache
+from fourdcrystal import downloads
+from fourdcrystal.downloads import Downloads
 from fourdcrystal.errors import InputError
-from fourdcrystal.mp_cache import Cache
 from fourdcrystal.polite import Session
 from fourdcrystal.settings import MaterialsProject
 from fourdcrystal.sources import DEPRECATED, MISSING, NON_COMMERCIAL, UNREADABLE, Entry, ordered, origin
@@ -144,25 +144,25 @@ class Server:
             )
 
 
-def _listed(server: Server, cache: Cache, options: MaterialsProject, query: str) -> list[str]:
+def _listed(server: Server, cache: Downloads, options: MaterialsProject, query: str) -> list[str]:
     """All ids that are not deprecated, from the cache as far as they are there."""
     criteria: dict[str, Any] = {"deprecated": False, "include_gnome": options.gnome}
     if options.elements:
         criteria["elements"] = options.elements
-    while (ids := cache.listing(query)) is None:
-        page = cache.pages(query)
+    while not (listing := cache.listing(query)).complete:
         found = server.search(
             **criteria,
             fields=["material_id"],
-            _page=page + 1,
+            _page=listing.pages + 1,
             _sort_fields="material_id",
             chunk_size=PAGE,
             num_chunks=1,
         )
         _same_version(server)
         listed = [id for one in found if (id := normal_id(str(one["material_id"])))]
-        cache.add_page(query, page, listed, last=len(found) < PAGE)
-    return ids
+        following = None if len(found) < PAGE else str(listing.pages + 2)
+        cache.add_page(query, listing.pages, listed, following)
+    return listing.ids
 
 
 def _same_version(server: Server) -> None:
@@ -174,7 +174,7 @@ def _same_version(server: Server) -> None:
         )
 
 
-def _fetch(server: Server, cache: Cache, ids: Sequence[str], size: int, known: int) -> None:
+def _fetch(server: Server, cache: Downloads, ids: Sequence[str], size: int, known: int) -> None:
     """Fetch documents in batches; each is kept as soon as it is here."""
     with tqdm(total=known + len(ids), initial=known, desc="Materials Project", unit="crystal") as bar:
         for start in range(0, len(ids), size):
@@ -229,11 +229,13 @@ def entries(options: MaterialsProject, only: Mapping[str, str] | None = None) ->
     given = None if only is None else {normal_id(id) or id: id for id in sorted(only)}
     version = options.database_version
     if options.offline and version is None:
-        version = next(iter(reversed(mp_cache.versions(options.cache, endpoint))), None)
-    if version is not None and mp_cache.path(options.cache, endpoint, version).exists():
-        cache = Cache(mp_cache.path(options.cache, endpoint, version))
-        ids = list(given) if given is not None else cache.listing(query)
-        if ids is not None and not cache.absent((i for i in ids if normal_id(i)), listed=given is None):
+        version = next(iter(reversed(downloads.versions(options.cache, endpoint))), None)
+    if version is not None and downloads.path(options.cache, endpoint, version).exists():
+        cache = Downloads(downloads.path(options.cache, endpoint, version), "crystals.mp.cache")
+        listing = cache.listing(query)
+        ids = list(given) if given is not None else listing.ids
+        complete = given is not None or listing.complete
+        if complete and not cache.absent((i for i in ids if normal_id(i)), listed=given is None):
             yield from _read(cache, ids, given, version, options.gnome)
             return
     if options.offline:
@@ -249,7 +251,7 @@ def entries(options: MaterialsProject, only: Mapping[str, str] | None = None) ->
         )
     if options.gnome:
         server.check_non_commercial()
-    cache = Cache(mp_cache.path(options.cache, endpoint, server.version))
+    cache = Downloads(downloads.path(options.cache, endpoint, server.version), "crystals.mp.cache")
     ids = list(given) if given is not None else _listed(server, cache, options, query)
     asked = [i for i in ids if normal_id(i)]
     missing = cache.absent(asked, listed=given is None)
@@ -257,7 +259,9 @@ def entries(options: MaterialsProject, only: Mapping[str, str] | None = None) ->
     yield from _read(cache, ids, given, server.version, options.gnome)
 
 
-def _read(cache: Cache, ids: Sequence[str], given: dict[str, str] | None, version: str, gnome: bool) -> Iterator[Entry]:
+def _read(
+    cache: Downloads, ids: Sequence[str], given: dict[str, str] | None, version: str, gnome: bool
+) -> Iterator[Entry]:
     """Entries from the cache, in the order of their ids, under the names that the sample sheet has for them."""
     for id in sorted(ids, key=lambda i: (len(i), i)):
         entry = _entry(id, cache.document(id), version, gnome)

@@ -1,11 +1,12 @@
 """Any database that speaks OPTIMADE (some 30 do), by its alias or its address, with a filter.
 
-The protocol is that of C. W. Andersen et al., Sci. Data 8, 217 (2021), version 1.
+The protocol is that of C. W. Andersen et al., Sci. Data 8, 217 (2021), version 1. Every page is kept as it arrives: an
+interrupted run goes on at the next one.
 """
 
+import datetime
 import difflib
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +14,9 @@ from pymatgen.core import Composition, DummySpecies, Structure
 from pymatgen.ext.optimade import OptimadeRester
 from tqdm import tqdm
 
+from fourdcrystal import downloads
 from fourdcrystal.crystals import safe_id
+from fourdcrystal.downloads import Downloads
 from fourdcrystal.errors import InputError
 from fourdcrystal.polite import Session
 from fourdcrystal.settings import Optimade
@@ -40,7 +43,14 @@ def base_url(provider: str) -> str:
 
 
 class Provider:
-    """One OPTIMADE database."""
+    """One OPTIMADE database.
+
+    Attributes:
+        url: Its address, without the protocol's version.
+        name: Its alias, or the name of its server.
+        licence: As the server says.
+        version: The database's version; most don't tell one, then the day on which it was asked.
+    """
 
     def __init__(self, provider: str) -> None:
         self.url = base_url(provider)
@@ -58,9 +68,8 @@ class Provider:
             )
         meta = about.get("meta") or {}
         self.licence = _licence(attributes, meta)
-        self.version = str(
-            (meta.get("database") or {}).get("version") or (meta.get("implementation") or {}).get("version")
-        )
+        stated = (meta.get("database") or {}).get("version")
+        self.version = str(stated) if stated else f"as of {datetime.datetime.now(datetime.UTC).date()}"
 
     def _ask(self, url: str, **parameters: str) -> dict[str, Any]:
         response = self._session.get(url, params=parameters)
@@ -75,19 +84,25 @@ class Provider:
         setting = "filter" if response.status_code in (400, 422) and "filter" in parameters else "provider"
         raise InputError(f"crystals.optimade.{setting}: {url} can't answer ({said[:200]})")
 
-    def structures(self, criteria: str) -> Iterator[dict[str, Any]]:
-        """Structure entries that meet a filter, in pages of the server's own size: it may refuse larger ones."""
-        parameters = {"response_fields": FIELDS}
-        if criteria:
-            parameters["filter"] = criteria
-        page = self._ask(f"{self.url}/v1/structures", **parameters)
-        while True:
-            yield from page.get("data") or []
-            following = (page.get("links") or {}).get("next")
-            following = following.get("href") if isinstance(following, dict) else following
-            if not following or not page.get("data"):
-                return
-            page = self._ask(following)
+    def page(self, criteria: str, following: str) -> tuple[list[dict[str, Any]], str | None]:
+        """One page of entries that meet a filter, of the server's own size: it may refuse larger ones.
+
+        Args:
+            criteria: The filter; empty: everything.
+            following: Address of the page, as the one before it said; empty: the first page.
+
+        Returns:
+            Entries, and the address of the next page, None after the last.
+        """
+        if following:
+            content = self._ask(following)
+        else:
+            parameters = {"response_fields": FIELDS} | ({"filter": criteria} if criteria else {})
+            content = self._ask(f"{self.url}/v1/structures", **parameters)
+        found = content.get("data") or []
+        link = (content.get("links") or {}).get("next")
+        link = link.get("href") if isinstance(link, dict) else link
+        return found, (link or None) if found else None
 
 
 def _licence(attributes: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
@@ -140,33 +155,58 @@ def _entry(document: Mapping[str, Any], provider: Provider, name: str | None) ->
     )
 
 
+def _listed(provider: Provider, cache: Downloads, options: Optimade) -> list[str]:
+    """Ids of the entries that meet the filter, at most as many as are wanted; their pages are in the cache then."""
+    listing = cache.listing(options.filter)
+    with tqdm(total=options.max_structures, initial=len(listing.ids), desc=provider.name, unit="crystal") as bar:
+        while not listing.complete and len(listing.ids) < options.max_structures:
+            found, following = provider.page(options.filter, listing.following)
+            documents = {str(document["id"]): document for document in found}
+            cache.add_page(options.filter, listing.pages, list(documents), following, documents)
+            listing = cache.listing(options.filter)
+            bar.update(len(documents))
+    return listing.ids[: options.max_structures]
+
+
+def _fetch(provider: Provider, cache: Downloads, ids: Sequence[str]) -> None:
+    """Fetch entries by their ids, in batches; each is kept as soon as it is here."""
+    for start in tqdm(range(0, len(ids), IDS), desc=provider.name, unit="batch"):
+        batch = ids[start : start + IDS]
+        criteria = " OR ".join(f'id="{id}"' for id in batch)
+        documents: dict[str, dict[str, Any] | None] = dict.fromkeys(batch)
+        following: str | None = ""
+        while following is not None:
+            found, following = provider.page(criteria, following)
+            documents |= {str(document["id"]): document for document in found}
+        cache.add(documents)
+
+
 def entries(options: Optimade, only: Mapping[str, str] | None = None) -> Iterator[Entry]:
     """Crystals of an OPTIMADE database.
 
     Args:
-        options: Provider, filter and the largest number of structures.
+        options: Provider, filter, the largest number of structures, and cache.
         only: Crystals of a sample sheet, ids by what the database calls them; none: those that meet the filter.
 
     Raises:
-        InputError: for an unknown alias, a refused filter, or a server that can't be reached or is none of OPTIMADE's.
+        InputError: for an unknown alias, a refused filter, a server that can't be reached or is none of OPTIMADE's, or
+            a cache that can't be written. What was fetched before is kept.
     """
     if not options.provider:
         raise InputError(f"crystals.optimade.provider: is empty; known are {', '.join(sorted(OptimadeRester.aliases))}")
     provider = Provider(options.provider)
-    if only is None:
-        found = islice(provider.structures(options.filter), options.max_structures)
-        for document in tqdm(found, desc=provider.name, unit="crystal"):
-            yield _entry(document, provider, None)
-        return
-    names = {source_id: id for id, source_id in only.items()}
-    wanted = sorted(names)
-    for start in range(0, len(wanted), IDS):
-        batch = wanted[start : start + IDS]
-        criteria = " OR ".join(f'id="{id}"' for id in batch)
-        documents = {str(d["id"]): d for d in provider.structures(criteria)}
-        for id in batch:
-            if id in documents:
-                yield _entry(documents[id], provider, names[id])
-            else:
-                source = origin(f"OPTIMADE {provider.name}", id, provider.version, provider.licence)
-                yield Entry(names[id], None, source, MISSING, f"{id} is not in {provider.name}")
+    cache = Downloads(downloads.path(options.cache, provider.url, provider.version), "crystals.optimade.cache")
+    names = None if only is None else {source_id: id for id, source_id in only.items()}
+    if names is None:
+        ids = _listed(provider, cache, options)
+    else:
+        ids = sorted(names)
+        _fetch(provider, cache, cache.absent(ids))
+    for id in ids:
+        document, name = cache.document(id), None if names is None else names[id]
+        if document is None:
+            source = origin(f"OPTIMADE {provider.name}", id, provider.version, provider.licence)
+            yield Entry(name or safe_id(id), None, source, MISSING, f"{id} is not in {provider.name}")
+        else:
+            yield _entry(document, provider, name)
+    cache.close()
