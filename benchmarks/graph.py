@@ -39,7 +39,7 @@ def finish(results: Path, ids: list[str], per_job: int, experiments: list[str]) 
     """Make every output an empty file, oldest first, as if all jobs had run."""
     names = ["crystals/structures.parquet", "crystals/census.json", "crystals/census.png"]
     if per_job == 1:
-        names += [f"crystals/{name}.json" for name in ids] + [f"patterns/{name}.zarr/zarr.json" for name in ids]
+        names += [f"crystals/{name}.json" for name in ids] + [f"stores/{name}.json" for name in ids]
     else:
         names += [f"shards/{shard}.json" for shard in sheet.divide(ids, per_job)]
     names += ["catalogue.parquet", "gallery.png"]

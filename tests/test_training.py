@@ -13,7 +13,7 @@ import torch
 from synthetic_quartets import quartets
 from torch.utils.data import DataLoader, Dataset
 
-from fourdcrystal import experiment, modelfile, training
+from fourdcrystal import checkpoints, experiment, modelfile, training
 from fourdcrystal.order import Order
 
 TREE = Path(__file__).parents[1] / "config" / "train"
@@ -62,7 +62,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, ema):
     cut = composed(tmp_path / "cut", f"trainer.ema={ema}")
     with pytest.raises(RuntimeError, match="killed"):
         fitted(cut, fails_after=10)
-    assert (tmp_path / "cut" / training.CHECKPOINT).is_file()
+    assert (tmp_path / "cut" / checkpoints.NAME).is_file()
     resumed, resumed_history = fitted(cut)
     assert [row["step"] for row in resumed_history.rows] == [row["step"] for row in history.rows] == [4, 8, 12]
     for name, weights in whole.network.state_dict().items():

@@ -1,6 +1,7 @@
 """What all command lines share: their style of help, and errors in one sentence instead of a traceback."""
 
 import argparse
+import errno
 import sys
 import warnings
 from collections.abc import Callable
@@ -34,7 +35,7 @@ def existing(path: str) -> Path:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command line; an InputError becomes one sentence on stderr and exit status 2.
+    """Run a command line; an InputError, or a full disk, becomes one sentence on stderr and exit status 2.
 
     Warnings of third-party libraries are not for the user; ``python -W default`` shows them.
     """
@@ -45,6 +46,22 @@ def run(main: Callable[[], None]) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except Exception as error:
+        if (cause := _no_space(error)) is None:
+            raise
+        print(f"error: no space is left to write in ({cause}); free some and run again", file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted; a rerun continues with what is complete", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _no_space(error: BaseException | None) -> BaseException | None:
+    """The full disk, used-up quota or limit on the size of files that is behind an error, if one is."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return error
+        if "(os error 28)" in str(error) or "errno = 28" in str(error):
+            return error  # of safetensors and of HDF5, which don't raise an OSError with its number
+        error = error.__cause__ or error.__context__
+    return None

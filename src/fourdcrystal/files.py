@@ -13,43 +13,32 @@ from pathlib import Path
 def replaced(path: str | Path) -> Iterator[Path]:
     """A temporary file that becomes ``path`` when the block ends well, and vanishes when it doesn't.
 
-    Two writers can't harm each other: each has a name of its own, and the last rename wins. Missing folders are made.
+    Two writers can't harm each other: each has a folder of its own, and the last rename wins. Missing folders are made.
 
     Yields:
-        Where to write. It has the suffixes of ``path``, for libraries that choose a format by them.
+        Where to write. It has the name of ``path``, for libraries that choose a format by it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _workplace(path) as workplace:
+        temporary = workplace / path.name
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replaced_folder(path: str | Path) -> Iterator[Path]:
     """The same for a folder: an older one is moved aside only when the new one is complete.
 
-    What writers that were killed have left beside it is removed.
-
     Yields:
         An empty folder to fill.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    workplace, lock = _claimed(path)
-    # within the locked folder, since a library may replace the folder that it is given, and the lock would be gone
-    temporary = workplace / "new"
-    temporary.mkdir()
-    try:
+    with _workplace(path) as workplace:
+        temporary = workplace / "new"
+        temporary.mkdir()
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         while True:
@@ -62,6 +51,19 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
             # rename() can't replace a folder that has something in it; another writer may do the same, so try again
             with suppress(FileNotFoundError):
                 path.rename(tempfile.mkdtemp(prefix="old.", dir=workplace))
+
+
+@contextmanager
+def _workplace(path: Path) -> Iterator[Path]:
+    """A hidden folder beside ``path``, for one writer; what writers that were killed have left there is removed.
+
+    The lock is on the folder, not on what is written: a library may replace that, and the lock would be gone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    workplace, lock = _claimed(path)
+    try:
+        yield workplace
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
         os.close(lock)
@@ -89,9 +91,9 @@ def _claimed(path: Path) -> tuple[Path, int]:
 
 def _sweep(path: Path) -> None:
     """Remove folders that :func:`_claimed` made for ``path`` and whose writers don't live any more."""
-    for left in path.parent.iterdir():
-        if not left.name.startswith(f".{path.name}."):
-            continue
+    with os.scandir(path.parent) as entries:
+        found = [entry.path for entry in entries if entry.name.startswith(f".{path.name}.")]
+    for left in found:
         try:
             lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:

@@ -15,13 +15,12 @@ import yaml
 from pytorch_lightning import callbacks
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from fourdcrystal import catalogue, files, modelfile, plots, stores
+from fourdcrystal import catalogue, checkpoints, files, modelfile, plots, stores
 from fourdcrystal.data import QuartetData
 from fourdcrystal.errors import InputError
 from fourdcrystal.experiment import Experiment
 from fourdcrystal.learner import Learner
 
-CHECKPOINT = "checkpoint.ckpt"  # what a killed training goes on from; removed when it is complete
 SILENCE = 15.0  # s; longest time without a word on the terminal
 CURVES = ("loss", "vg_loss", "qz_loss", "vg_r_factor")
 
@@ -68,26 +67,13 @@ class History(callbacks.Callback):
         self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
 
 
-def resumable(path: Path, origin: dict[str, Any]) -> Path | None:
-    """The checkpoint, if there is one of the same recipe and data; one of others is removed, and that is said."""
-    if not path.is_file():
-        return None
-    found = torch.load(path, map_location="cpu", weights_only=True).get("origin")
-    if found == json.dumps(origin, sort_keys=True):
-        print(f"going on from {path}", flush=True)
-        return path
-    print(f"{path} is of other settings or data: starting afresh", flush=True)
-    path.unlink()
-    return None
-
-
 def trainer(experiment: Experiment, history: History) -> lightning.Trainer:
     """Lightning's trainer for an experiment, with its callbacks and loggers."""
     settings, output = experiment.trainer, experiment.paths.output
     used: list[callbacks.Callback] = [
         history,
         callbacks.ModelCheckpoint(
-            output, Path(CHECKPOINT).stem, save_on_train_epoch_end=True, enable_version_counter=False
+            output, Path(checkpoints.NAME).stem, save_on_train_epoch_end=True, enable_version_counter=False
         ),
     ]
     if settings.ema is not None:
@@ -106,6 +92,7 @@ def trainer(experiment: Experiment, history: History) -> lightning.Trainer:
         gradient_clip_val=settings.clip,
         num_sanity_val_steps=0,
         callbacks=used,
+        plugins=[checkpoints.WholeCheckpoints()],
         logger=TensorBoardLogger(output, name="tensorboard", version="") if settings.tensorboard else False,
         enable_progress_bar=sys.stdout.isatty(),
         enable_model_summary=False,
@@ -129,7 +116,7 @@ def fit(
         The trained learner and the figures of every epoch.
     """
     origin = {"recipe": experiment.recipe(), "data": about}
-    checkpoint = resumable(experiment.paths.output / CHECKPOINT, origin)
+    checkpoint = checkpoints.resumable(experiment.paths.output / checkpoints.NAME, origin)
     torch.manual_seed(experiment.seed)
     learner, history = Learner(experiment, width, origin), History(experiment.trainer.steps)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # which accelerators there are not
@@ -211,7 +198,7 @@ def write(experiment: Experiment, learner: Learner, history: History, about: dic
     with files.replaced(output / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
     modelfile.save(output / "model.safetensors", learner.network, experiment.recipe(), about)
-    (output / CHECKPOINT).unlink(missing_ok=True)
+    (output / checkpoints.NAME).unlink(missing_ok=True)
 
 
 def learning_curve(path: Path, experiment: Experiment, rows: list[dict[str, float]]) -> None:

@@ -102,9 +102,9 @@ def shard_identities(wildcards):
 
 
 def finished_patterns(wildcards):
-    """What says that all stores are there: their metadata, or the records of the jobs that made several of them."""
+    """What says that all stores are there: links to their metadata, or records of the jobs that made several each."""
     if settings.crystals.per_job == 1:
-        return expand(f"{RESULTS}/patterns/{{crystal}}.zarr/zarr.json", crystal=crystal_ids(wildcards))
+        return expand(f"{RESULTS}/stores/{{crystal}}.json", crystal=crystal_ids(wildcards))
     return expand(f"{RESULTS}/shards/{{shard}}.json", shard=shards(wildcards))
 
 

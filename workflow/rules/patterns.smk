@@ -49,21 +49,25 @@ if settings.crystals.per_job == 1:
             crystal=f"{RESULTS}/crystals/{{crystal}}.json",
             supercells=rules.supercells.output,
         output:
-            # orientations that an older store already has are taken over from it
-            update(f"{RESULTS}/patterns/{{crystal}}.zarr/zarr.json"),
+            # A link to the store's metadata. Snakemake removes the outputs of a job that starts or fails, and would put
+            # older metadata back into a newer store; so the store itself, which replaces itself as a whole and takes
+            # over what it already has, is none of them.
+            f"{RESULTS}/stores/{{crystal}}.json",
         log:
             f"{RESULTS}/logs/simulate/{{crystal}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/simulate/{{crystal}}.tsv"
         conda:
             "../../envs/simulation.yaml"
+        resources:
+            gpu=GPU,
         params:
             settings=SIMULATED,
             version=PATTERNS_VERSION,
-            store=lambda wildcards, output: os.path.dirname(output[0]),
+            store=f"{RESULTS}/patterns/{{crystal}}.zarr",
         shell:
             "python $SCRIPTS/simulate.py --settings {params.settings:q} {input.crystal} {input.supercells}"
-            " -o {params.store} > {log} 2>&1"
+            " -o {params.store} > {log} 2>&1 && ln -sf ../patterns/{wildcards.crystal}.zarr/zarr.json {output}"
 
 else:
 
@@ -83,6 +87,8 @@ else:
             f"{RESULTS}/benchmarks/simulate_shard/{{shard}}.tsv"
         conda:
             "../../envs/simulation.yaml"
+        resources:
+            gpu=GPU,
         params:
             settings=SIMULATED,
             version=PATTERNS_VERSION,
