@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fourdcrystal import census, classification, collection, recipe, selection, sheet, sources
+from fourdcrystal import census, classification, collection, recipe, selection, sheet, sources, splits
 from fourdcrystal.errors import InputError
-from fourdcrystal.selection import OTHER, Candidate, Member
+from fourdcrystal.selection import Candidate
 from fourdcrystal.settings import Crystals, Split
+from fourdcrystal.sheet import OTHER
+from fourdcrystal.splits import Member
 
 CONFIG = Path(__file__).parents[1] / "config"
 SYSTEMS = ["cubic", "hexagonal", "triclinic"]
@@ -19,7 +21,7 @@ SYSTEMS = ["cubic", "hexagonal", "triclinic"]
 
 def offered(sizes: dict[str, int]) -> list[Candidate]:
     return [
-        Candidate(f"{name}-{i}", name, f"X{i}", 1, SYSTEMS[i % len(SYSTEMS)], f"label{i % 7}", f"{name}#{i}")
+        Candidate(f"{name}-{i}", name, f"X{i}", 1, SYSTEMS[i % len(SYSTEMS)], f"{name}-label{i % 7}", f"{name}#{i}")
         for name, size in sizes.items()
         for i in range(size)
     ]
@@ -142,9 +144,9 @@ def test_an_empty_selection_is_refused_in_words():
 @settings(max_examples=100, deadline=None)
 def test_no_test_crystal_or_held_out_prototype_is_ever_trained_on(sizes, validation, test, prototypes, seed):
     # two crystals in three are of the same compound as their neighbour
-    members = [Member(f"{name}-{i}", name, f"X{i - i % 3 // 2}") for name, n in sizes.items() for i in range(n)]
+    members = [Member(f"{name}-{i}", name, f"X{i - i % 3 // 2}", name) for name, n in sizes.items() for i in range(n)]
     fractions = Split(validation=validation, test=test, test_prototypes=prototypes)
-    found = selection.split(members, fractions, seed)
+    found = splits.split(members, fractions, seed)
     by = {word: {m.prototype for m in members if found[m.id] == word} for word in sheet.SPLITS}
     assert found.keys() == {m.id for m in members}
     assert len({(m.prototype, m.formula) for m in members}) == len(
@@ -156,9 +158,36 @@ def test_no_test_crystal_or_held_out_prototype_is_ever_trained_on(sizes, validat
     assert len(by["test_prototype"]) <= max(round(prototypes * len(sizes)), 0)
 
 
+CRYSTALS_OF_TWO_TIERS = st.lists(
+    st.tuples(st.sampled_from([*(f"p{i}" for i in range(15)), OTHER]), st.integers(0, 20)), min_size=1, max_size=60
+)
+
+
+@given(CRYSTALS_OF_TWO_TIERS, st.floats(0, 0.5), st.integers(0, 100))
+@settings(max_examples=100, deadline=None)
+def test_neither_a_prototype_nor_a_protostructure_label_is_on_both_sides_of_what_is_held_out(kinds, fraction, seed):
+    members = [Member(f"{i}", prototype, "X", f"w{label}") for i, (prototype, label) in enumerate(kinds)]
+    found = splits.split(members, Split(test_prototypes=fraction), seed)
+    held = [m for m in members if found[m.id] == "test_prototype"]
+    seen = [m for m in members if found[m.id] != "test_prototype"]
+    assert not {m.protostructure for m in held} & {m.protostructure for m in seen}
+    assert not {m.prototype for m in held if m.prototype != OTHER} & {m.prototype for m in seen}
+
+
+def test_crystals_that_others_link_are_one_family_and_the_class_other_links_nothing():
+    members = [
+        Member("1", "cuprite", "X", "a"),
+        Member("2", "wurtzite", "X", "a"),  # the label of 1
+        Member("3", "wurtzite", "X", "b"),  # the prototype of 2
+        Member("4", OTHER, "X", "b"),  # the label of 3
+        Member("5", OTHER, "X", "c"),
+    ]
+    assert splits.families(members) == {**dict.fromkeys("1234", "cuprite"), "5": "other:c"}
+
+
 def test_fractions_of_the_split_are_met_where_prototypes_have_several_crystals():
-    members = [Member(f"{p}-{i}", f"p{p}", f"X{i}") for p in range(20) for i in range(10)]
-    found = Counter(selection.split(members, Split(validation=0.1, test=0.15, test_prototypes=0.2), 0).values())
+    members = [Member(f"{p}-{i}", f"p{p}", f"X{i}", f"p{p}") for p in range(20) for i in range(10)]
+    found = Counter(splits.split(members, Split(validation=0.1, test=0.15, test_prototypes=0.2), 0).values())
     assert found == {"train": 110, "validation": 20, "test": 30, "test_prototype": 40}
 
 

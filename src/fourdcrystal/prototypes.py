@@ -18,7 +18,7 @@ from pymatgen.analysis.prototypes import (
 from pymatgen.core import Structure
 
 from fourdcrystal.matching import Cell, Tolerances, fits
-from fourdcrystal.selection import OTHER
+from fourdcrystal.sheet import OTHER
 from fourdcrystal.source_aflow import class_names
 
 TIGHTER, TIGHTEST = 0.8, 0.01  # PrototypeDatabaseMatcher's factor per round, and where the length tolerance stops it

@@ -1,4 +1,4 @@
-"""Which crystals make the data set: the square-root law, and the splits.
+"""Which crystals make the data set: the square-root law.
 
 Classes of structures differ in size by four orders of magnitude. Taking crystals in proportion would drown the rare
 prototypes, taking the same number of each would waste the variety of the common ones. The law lies in between: of a
@@ -9,16 +9,14 @@ import difflib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from fourdcrystal.errors import InputError
 from fourdcrystal.seeds import generator
-from fourdcrystal.settings import Crystals, Split
-from fourdcrystal.sheet import Row
-
-OTHER = "other"  # the class of crystals that have no prototype of the library
+from fourdcrystal.settings import Crystals
+from fourdcrystal.sheet import OTHER, Row
+from fourdcrystal.splits import Member, split
 
 
 @dataclass(frozen=True)
@@ -32,14 +30,6 @@ class Candidate:
     crystal_system: str
     protostructure: str
     source_id: str
-
-
-class Member(NamedTuple):
-    """What the splits need to know of a selected crystal; see :func:`group` for ``prototype``."""
-
-    id: str
-    prototype: str
-    formula: str
 
 
 def shares(weights: np.ndarray, lower: np.ndarray, upper: np.ndarray, total: int) -> np.ndarray:
@@ -196,7 +186,7 @@ def select(candidates: Sequence[Candidate], crystals: Crystals, seed: int) -> li
     ]
     if not chosen:
         raise InputError("crystals: the selection is empty; allowed are a larger per_class_min or total")
-    splits = split([Member(c.id, group(c), c.formula) for c in chosen], crystals.split, seed)
+    splits = split([Member(c.id, c.prototype, c.formula, c.protostructure) for c in chosen], crystals.split, seed)
     return [
         Row(
             id=c.id,
@@ -211,56 +201,3 @@ def select(candidates: Sequence[Candidate], crystals: Crystals, seed: int) -> li
         )
         for c in sorted(chosen, key=lambda c: c.id)
     ]
-
-
-def group(candidate: Candidate) -> str:
-    """What is held out together: a prototype, and within the class ``other`` its protostructure label."""
-    return candidate.prototype if candidate.prototype != OTHER else f"{OTHER}:{candidate.protostructure}"
-
-
-def split(members: Sequence[Member], settings: Split, seed: int) -> dict[str, str]:
-    """Split crystals into training, validation and test crystals, and prototypes that are held out whole.
-
-    A test crystal's prototype always has a training crystal: what it shows is generalisation to new crystals, and
-    test_prototype shows generalisation to new prototypes. Where every prototype has one crystal, as in the AFLOW
-    library, there can be no test crystals. Crystals of one compound and prototype (databases have duplicates) stay
-    together.
-
-    Args:
-        members: Crystals that were selected.
-        settings: Fractions, and prototypes that are held out in any case.
-        seed: Seed of the run.
-
-    Returns:
-        One of ``fourdcrystal.sheet.SPLITS`` by id.
-    """
-    rng = generator(seed, "split")
-    prototypes = sorted({m.prototype for m in members})
-    named = [p for p in prototypes if p in settings.hold_out]
-    others = [p for p in prototypes if p not in settings.hold_out]
-    more = min(max(0, round(settings.test_prototypes * len(prototypes)) - len(named)), max(0, len(others) - 1))
-    held_out = {*named, *(others[i] for i in rng.permutation(len(others))[:more])}
-    found = {m.id: "test_prototype" if m.prototype in held_out else "train" for m in members}
-    compounds: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for member in sorted(members):
-        if found[member.id] == "train":
-            compounds[member.prototype, member.formula].append(member.id)
-    training = Counter(p for p, _ in compounds)  # compounds of each prototype that are left for training
-    ordered = sorted(compounds, key=lambda c: compounds[c])
-    drawn = [ordered[i] for i in rng.permutation(len(ordered))]
-    tested = set()
-    wanted = {"test": round(settings.test * len(members)), "validation": round(settings.validation * len(members))}
-    for word in ("test", "validation"):
-        for compound in drawn:
-            ids, prototype = compounds[compound], compound[0]
-            alone = training[prototype] == 1
-            if found[ids[0]] != "train" or len(ids) > wanted[word] or training.total() == 1:
-                continue
-            if alone and (word == "test" or prototype in tested):
-                continue
-            found |= dict.fromkeys(ids, word)
-            training[prototype] -= 1
-            wanted[word] -= len(ids)
-            if word == "test":
-                tested.add(prototype)
-    return found

@@ -98,7 +98,7 @@ class Split(Section):
 
     validation: Fraction = Field(0.1, description="fraction of crystals for early stopping")
     test: Fraction = Field(0.1, description="fraction of crystals for evaluation, of prototypes that are trained on")
-    test_prototypes: Fraction = Field(0.1, description="fraction of prototypes held out whole")
+    test_prototypes: Fraction = Field(0.1, description="fraction of prototypes held out whole, with kindred ones")
     hold_out: list[str] = Field([], description="prototypes that are selected and held out whole in any case")
 
 

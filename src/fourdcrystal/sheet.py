@@ -13,6 +13,7 @@ from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
 
 SPLITS = ("train", "validation", "test", "test_prototype")
+OTHER = "other"  # the class of crystals that have no prototype of the library
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

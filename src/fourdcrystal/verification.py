@@ -17,8 +17,7 @@ import numpy as np
 from fourdcrystal import catalogue, checksums, contract, stores
 from fourdcrystal.errors import InputError
 from fourdcrystal.layout import ARRAYS
-from fourdcrystal.selection import OTHER
-from fourdcrystal.sheet import Row
+from fourdcrystal.sheet import OTHER, Row
 from fourdcrystal.sheet import read as read_sheet
 
 if TYPE_CHECKING:
