@@ -1,4 +1,4 @@
-"""Gather what a run has cost from Snakemake's benchmark files."""
+"""Gather what a run has cost, by rule and by class of crystals, from the benchmark files of its jobs."""
 
 from pathlib import Path
 
@@ -7,16 +7,22 @@ from fourdcrystal import commandline
 
 def main() -> None:
     parser = commandline.parser(__doc__)
-    parser.add_argument("benchmarks", type=commandline.existing, help="folder with {rule}/{job}.tsv")
-    parser.add_argument("--figure", type=Path, required=True, help="picture to write")
-    parser.add_argument("--table", type=Path, required=True, help="table to write (CSV)")
+    parser.add_argument("results", type=commandline.existing, help="folder of all outputs")
+    parser.add_argument("--sheet", type=commandline.existing, required=True, help="sample sheet (.csv)")
+    parser.add_argument("--figure", type=Path, required=True, help="picture by rule to write")
+    parser.add_argument("--table", type=Path, required=True, help="table by rule to write (CSV)")
+    parser.add_argument("--class-figure", type=Path, required=True, help="picture by class to write")
+    parser.add_argument("--class-table", type=Path, required=True, help="table by class to write (CSV)")
     args = parser.parse_args()
-    from fourdcrystal import files, runtimes
+    from fourdcrystal import files, runtimes, sheet
 
-    table = runtimes.by_rule(runtimes.read(args.benchmarks))
-    with files.replaced(args.table) as path:
-        table.round(2).to_csv(path)
-    runtimes.draw(args.figure, table)
+    rules = runtimes.by_rule(runtimes.read(args.results / "benchmarks"))
+    classes = runtimes.by_class(args.results, {row.id: row.prototype for row in sheet.read(args.sheet)})
+    for table, path in ((rules, args.table), (classes, args.class_table)):
+        with files.replaced(path) as temporary:
+            table.round(2).to_csv(temporary)
+    runtimes.draw(args.figure, rules)
+    runtimes.draw_classes(args.class_figure, classes)
 
 
 if __name__ == "__main__":

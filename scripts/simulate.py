@@ -12,11 +12,12 @@ def main() -> None:
     parser.add_argument("supercells", type=commandline.existing, help="its supercells (.npz), from supercells.py")
     parser.add_argument("-o", "--output", type=Path, required=True, help="store to write (.zarr)")
     args = parser.parse_args()
-    from fourdcrystal import crystals, production, recipe, supercell
+    from fourdcrystal import crystals, gpus, production, recipe, supercell
 
     orientations, cells = supercell.read(args.supercells)
     settings = recipe.read(args.settings)
-    production.write_patterns(args.output, crystals.read(args.crystal), orientations, cells, settings)
+    with gpus.leased():
+        production.write_patterns(args.output, crystals.read(args.crystal), orientations, cells, settings)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ def main() -> None:
     parser.add_argument("--patterns", type=Path, required=True, help="folder of the stores")
     parser.add_argument("-o", "--output", type=Path, required=True, help="record of the stores to write (.json)")
     args = parser.parse_args()
-    from fourdcrystal import fanout, recipe
+    from fourdcrystal import fanout, gpus, recipe
 
     settings = recipe.read(args.settings)
-    fanout.make(args.structures, args.sheet, args.ids, args.patterns, args.output, settings)
+    with gpus.leased():
+        fanout.make(args.structures, args.sheet, args.ids, args.patterns, args.output, settings)
 
 
 if __name__ == "__main__":

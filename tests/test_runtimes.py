@@ -1,5 +1,6 @@
 """What a run has cost, gathered from benchmark files."""
 
+import json
 import math
 
 import pytest
@@ -44,3 +45,18 @@ def test_rules_are_listed_in_the_order_of_the_data_flow(folder):
 def test_the_picture_is_drawn(folder, tmp_path):
     runtimes.draw(tmp_path / "cost.png", runtimes.by_rule(runtimes.read(folder)))
     assert (tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_classes_are_compared_by_the_cost_of_one_crystal(folder, tmp_path):
+    results = tmp_path / "results"
+    (results / "shards").mkdir(parents=True)
+    (results / "benchmarks").mkdir()
+    (folder / "simulate").rename(results / "benchmarks" / "simulate")
+    shard = {"Ge": {"checksum": "x", "s": 7.5, "mem_MB": 400}, "Ag": {"checksum": "y", "s": None, "mem_MB": None}}
+    (results / "shards" / "shard-0.json").write_text(json.dumps(shard))
+    table = runtimes.by_class(results, {"Si": "diamond", "Ge": "diamond", "Au": "fcc", "Ag": "fcc"})
+    assert list(table.index) == ["fcc", "diamond"], "the dearest first"
+    assert table.loc["diamond"].to_dict() == {"crystals": 2, "mean_s": 10, "longest_s": 12.5, "peak_memory_MB": 400}
+    assert table.loc["fcc", "crystals"] == 1, "a store that was kept was not measured"
+    runtimes.draw_classes(tmp_path / "classes.png", table)
+    assert (tmp_path / "classes.png").read_bytes().startswith(b"\x89PNG")

@@ -5,8 +5,11 @@ alone, and lies where it would lie anyway.
 """
 
 import json
+import resource
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fourdcrystal import PATTERNS_VERSION, checksums, collection, crystals, production, sheet, stores
 from fourdcrystal.crystals import Crystal
@@ -28,7 +31,7 @@ def is_current(path: Path, crystal: Crystal, settings: Settings) -> bool:
 
 
 def make(structures: Path, listed: Path, ids: Sequence[str], patterns: Path, record: Path, settings: Settings) -> None:
-    """Simulate some crystals of a sample sheet, one store each; then record the stores' checksums.
+    """Simulate some crystals of a sample sheet, one store each; then record checksums and what each has cost.
 
     Stores that are complete and current are kept, so a job that was cut off goes on where it ended.
 
@@ -37,19 +40,24 @@ def make(structures: Path, listed: Path, ids: Sequence[str], patterns: Path, rec
         listed: Sample sheet.
         ids: Crystals to make.
         patterns: Folder of the stores.
-        record: JSON file with the checksum of each store.
+        record: JSON file; by id: ``checksum`` of the store, wall time ``s`` and the process's peak memory ``mem_MB`` so
+            far (none for a store that was kept).
         settings: The recipe.
 
     Raises:
         InputError: naming the crystal that can't be made.
     """
+    made: dict[str, dict[str, Any]] = {}
     with Progress(len(ids), record.stem, "crystals") as progress:
         for id in ids:
             crystal = crystals.listed(sheet.one(listed, id), collection.one(structures, id))
-            store = patterns / f"{id}.zarr"
+            store, began, memory = patterns / f"{id}.zarr", time.monotonic(), None
             if not is_current(store, crystal, settings):
                 orientations, cells = production.supercells(crystal, settings)
                 production.write_patterns(store, crystal, orientations, cells, settings)
+                memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            spent = None if memory is None else round(time.monotonic() - began, 2)
+            made[id] = {"checksum": checksums.identity(store), "s": spent, "mem_MB": memory}
             progress.add(1)
     with replaced(record) as path:
-        path.write_text(json.dumps({id: checksums.identity(patterns / f"{id}.zarr") for id in ids}, indent=1) + "\n")
+        path.write_text(json.dumps(made, indent=1) + "\n")

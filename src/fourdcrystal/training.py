@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import os
 import sys
 import time
 import warnings
@@ -14,6 +15,7 @@ import torch
 import yaml
 from pytorch_lightning import callbacks
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from fourdcrystal import catalogue, checkpoints, files, modelfile, plots, stores
 from fourdcrystal.data import QuartetData
@@ -82,17 +84,23 @@ def trainer(experiment: Experiment, history: History) -> lightning.Trainer:
         used.append(callbacks.EarlyStopping("validation_loss", patience=settings.patience))
     if sys.stdout.isatty():
         used.append(callbacks.TQDMProgressBar())
+    devices, nodes, plugins = settings.devices, settings.nodes, [checkpoints.WholeCheckpoints()]
+    if SLURMEnvironment.detect():
+        # the profile has said how many processes there are; Lightning's own requeueing would hide a job from Snakemake
+        nodes = int(os.environ["SLURM_NNODES"])
+        devices = int(os.environ["SLURM_NTASKS"]) // nodes
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     return lightning.Trainer(
         accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.nodes,
+        devices=devices,
+        num_nodes=nodes,
         precision=settings.precision,
         max_steps=settings.steps,
         limit_val_batches=settings.validation_batches,
         gradient_clip_val=settings.clip,
         num_sanity_val_steps=0,
         callbacks=used,
-        plugins=[checkpoints.WholeCheckpoints()],
+        plugins=plugins,
         logger=TensorBoardLogger(output, name="tensorboard", version="") if settings.tensorboard else False,
         enable_progress_bar=sys.stdout.isatty(),
         enable_model_summary=False,

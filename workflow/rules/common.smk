@@ -1,11 +1,12 @@
 """What every stage needs: validated settings, where results go, and the interpreter that runs the scripts."""
 
+import atexit
 import os
 import shlex
 import sys
 from pathlib import Path
 
-from fourdcrystal import recipe
+from fourdcrystal import costs, gpus, recipe
 from fourdcrystal.errors import InputError
 
 try:
@@ -26,6 +27,10 @@ shell.prefix(f"export PYTHONPATH={workflow.basedir}/src SCRIPTS={workflow.basedi
 # gives. (The number of cores itself would differ between the login node and the job, and SLURM would refuse the job.)
 WHOLE_MACHINE = 64
 
+# A GPU each for jobs that can use one, where there is one; `--resources gpu=2` limits how many run side by side. On a
+# cluster the profile asks for GPUs.
+GPU = 1 if gpus.visible() else 0
+
 
 wildcard_constraints:
     crystal=r"[A-Za-z0-9][A-Za-z0-9._-]*",
@@ -42,3 +47,30 @@ production_outputs = [
     *(f"{RESULTS}/evaluation/{experiment}/summary.json" for experiment in settings.training.experiments),
     *(f"{RESULTS}/detection/{scan}/summary.json" for scan in settings.scans),
 ]
+
+
+@atexit.register  # Snakemake calls no hook at the end of a dry run
+def estimate_costs():
+    """Say after a dry run what the jobs would need, judged by those that ran before."""
+    if workflow.executor_plugin is None or not workflow.dryrun or "all" in map(str, workflow.output_settings.quiet):
+        return
+    planned = {}
+    for job in {*workflow.dag.needrun_jobs(), *workflow.dag.finished_jobs}:
+        if job.benchmark:  # what has none takes seconds
+            name, gpus = job.rule.name, job.resources.get("gpu", 0)
+            crystals = len(shards(job.wildcards)[job.wildcards.shard]) if name == "simulate_shard" else 1
+            planned[name] = planned.get(name, costs.Planned(0, 0, 0)).plus(crystals, gpus)
+    if "select_crystals" in planned and settings.crystals.total:
+        # which crystals, nobody knows yet, but how many
+        names = ("supercells", "simulate") if settings.crystals.per_job == 1 else ("simulate_shard",)
+        asked = workflow.resource_settings.overwrite_resources
+        for name in names:
+            gpus = int(asked.get(name, {}).get("gpu", GPU)) if name in costs.STORING else 0
+            jobs = -(-settings.crystals.total // settings.crystals.per_job)
+            planned[name] = costs.Planned(jobs, settings.crystals.total, gpus)
+    order = {rule.name: number for number, rule in enumerate(workflow.rules)}
+    in_order = {name: planned[name] for name in sorted(planned, key=order.get)}
+    try:
+        print(costs.table(costs.estimate(in_order, RESULTS, settings)), end="")
+    except InputError as error:
+        print(f"no estimate of costs: {error}")

@@ -29,9 +29,10 @@ rule gallery:
 
 
 rule runtimes:
-    """Wall time, CPU time and memory of every rule, from the benchmark files of its jobs."""
+    """Wall time and memory of every rule, and of every class of crystals, from the benchmark files of the jobs."""
     input:
         production_outputs,
+        sheet=ancient(sheet_path),
     output:
         figure=report(
             f"{RESULTS}/runtimes.png",
@@ -43,16 +44,29 @@ rule runtimes:
             f"{RESULTS}/runtimes.csv",
             caption="../report/runtimes.rst",
             category="6 Cost",
-            labels={"figure": "table"},
+            labels={"figure": "table of rules"},
+        ),
+        class_figure=report(
+            f"{RESULTS}/runtimes_classes.png",
+            caption="../report/runtimes_classes.rst",
+            category="6 Cost",
+            labels={"figure": "time and memory per class"},
+        ),
+        class_table=report(
+            f"{RESULTS}/runtimes_classes.csv",
+            caption="../report/runtimes_classes.rst",
+            category="6 Cost",
+            labels={"figure": "table of classes"},
         ),
     log:
         f"{RESULTS}/logs/runtimes.log",
     conda:
         "../../envs/learning.yaml"
     params:
-        benchmarks=f"{RESULTS}/benchmarks",
+        results=RESULTS,
     shell:
-        "python $SCRIPTS/runtimes.py {params.benchmarks} --figure {output.figure} --table {output.table} > {log} 2>&1"
+        "python $SCRIPTS/runtimes.py {params.results} --sheet {input.sheet} --figure {output.figure}"
+        " --table {output.table} --class-figure {output.class_figure} --class-table {output.class_table} > {log} 2>&1"
 
 
 rule overview:

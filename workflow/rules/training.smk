@@ -1,6 +1,16 @@
 """Networks: one folder per experiment, from the catalogue and the Hydra tree config/train."""
 
 
+def ranks(wildcards, resources, threads):
+    """How a training over several GPUs or nodes starts: one process per task, as the profile's `mpi: srun` asks."""
+    if "mpi" not in resources.keys():
+        return ""
+    nodes = resources.get("nodes", 1)
+    each = resources.get("tasks_per_node") or resources.get("tasks", 1) // nodes
+    shared = f"--nodes={nodes} --ntasks={nodes * each} --ntasks-per-node={each} --cpus-per-task={threads}"
+    return f"{resources.mpi} {shared} --kill-on-bad-exit=1 "
+
+
 rule train:
     """A network learns V_g and q_z maps from quartets. A killed training goes on from its last checkpoint."""
     input:
@@ -23,12 +33,15 @@ rule train:
     conda:
         "../../envs/learning.yaml"
     threads: WHOLE_MACHINE
+    resources:
+        gpu=GPU,
     params:
         experiment=composed,
         patterns=f"{RESULTS}/patterns",
         folder=lambda wildcards, output: str(Path(output.model).parent),
         seed=settings.seed,
+        ranks=ranks,
     shell:
-        "python $SCRIPTS/train.py experiment={wildcards.experiment} seed={params.seed}"
+        "{params.ranks}python $SCRIPTS/train.py experiment={wildcards.experiment} seed={params.seed}"
         " paths.catalogue={input.catalogue} paths.patterns={params.patterns} paths.output={params.folder}"
         " 2>&1 | tee {log}"
