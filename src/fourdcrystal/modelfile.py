@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as as_bytes
 
 from fourdcrystal import __version__, experiment, files, network
 from fourdcrystal.errors import InputError
@@ -37,7 +37,7 @@ class TrainedModel:
 
 
 def save(path: Path, trained: network.DiskNetwork, recipe: dict[str, Any], data: dict[str, Any]) -> None:
-    """Write a model file, whole or not at all."""
+    """Write a model file, whole or not at all; the same bytes for the same network, recipe and data."""
     metadata = {
         "format": FORMAT,
         "software": f"fourdcrystal {__version__}",
@@ -46,7 +46,18 @@ def save(path: Path, trained: network.DiskNetwork, recipe: dict[str, Any], data:
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.state_dict().items()}
     with files.replaced(path) as temporary:
-        save_file(weights, temporary, metadata)
+        temporary.write_bytes(_in_order(as_bytes(weights, metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted; the library writes them in another order each time."""
+    end = 8 + int.from_bytes(content[:8], "little")  # the header's length comes first, the header is JSON
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(end - 8)
+    if len(text) != end - 8:
+        raise ValueError("the header of a safetensors file has another form than expected")
+    return content[:8] + text + content[end:]
 
 
 def load(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
