@@ -37,11 +37,11 @@ def resumable(path: Path, origin: dict[str, Any]) -> Path | None:
         found = torch.load(path, map_location="cpu", weights_only=True).get("origin")
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         print(f"{path} is damaged ({str(error).splitlines()[0]}): starting afresh", flush=True)
-        path.unlink()
+        path.unlink(missing_ok=True)  # another process of the same training may be first
         return None
     if found == json.dumps(origin, sort_keys=True):
         print(f"going on from {path}", flush=True)
         return path
     print(f"{path} is of other settings or data: starting afresh", flush=True)
-    path.unlink()
+    path.unlink(missing_ok=True)
     return None

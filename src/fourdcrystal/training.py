@@ -16,6 +16,7 @@ import yaml
 from pytorch_lightning import callbacks
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from fourdcrystal import catalogue, checkpoints, files, modelfile, plots, stores
 from fourdcrystal.data import QuartetData
@@ -38,6 +39,8 @@ class History(callbacks.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._started = self._mark = self._said = time.monotonic()
         self._first_step = trainer.global_step
+        if trainer.is_global_zero and trainer.world_size > 1:
+            print(f"{trainer.world_size} processes", flush=True)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         if time.monotonic() - self._said > SILENCE:
@@ -174,7 +177,7 @@ def train(experiment: Experiment) -> None:
         settings.epoch_steps,
         settings.validation_batches,
     )
-    print(
+    rank_zero_only(print)(
         f"{experiment.name}: {experiment.model.name} learns from {about['quartets']} quartets of {about['crystals']} "
         f"crystals, {settings.steps} steps of {experiment.data.batch_size} samples",
         flush=True,

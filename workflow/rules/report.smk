@@ -60,6 +60,7 @@ rule runtimes:
         ),
     log:
         f"{RESULTS}/logs/runtimes.log",
+    localrule: True
     conda:
         "../../envs/learning.yaml"
     params:
@@ -85,6 +86,7 @@ rule overview:
         figures=f"{RESULTS}/overview.json",
     log:
         f"{RESULTS}/logs/overview.log",
+    localrule: True
     conda:
         "../../envs/simulation.yaml"
     params:
