@@ -73,6 +73,12 @@ def test_report_names_what_was_found():
         "lattice_residual_px": 0.1,
         "strain_sigma": 0.001,
         "flags": {"empty": 1, "no_peaks": 0},
+        "notes": ["the camera has gaps"],
     }
     text = detect_command.report("out", figures)
-    assert "10 Bragg vectors" in text and "empty: 1" in text and "no peaks" not in text
+    assert (
+        "10 Bragg vectors" in text
+        and "empty: 1" in text
+        and "without peaks" not in text
+        and "note: the camera has gaps" in text
+    )

@@ -10,14 +10,17 @@ import pytest
 import xarray
 from disk_patterns import scan
 
-from fourdcrystal import correlation, detection, mapping
-from fourdcrystal.mapping import FLAGS
+from fourdcrystal import correlation, detection, flags, mapping
+from fourdcrystal.flags import FLAGS
 
 
 class Correlating:
     """Stands in for a trained network: classical correlation, with heights q_z of a tilted crystal."""
 
-    tilt, method = np.array([0.004, -0.003]), "stand-in"
+    tilt, method, identity, in_volts = np.array([0.004, -0.003]), "stand-in", "stand-in", True
+
+    def doubts(self, radius):
+        return None
 
     def batch_size(self, shape):
         return 5
@@ -88,7 +91,7 @@ def test_files_hold_the_same_vectors_with_units(tmp_path, spoiled, found):
     assert strain.flags.attrs["flag_meanings"].split() == list(FLAGS)
     assert "tilt_x" in xarray.open_zarr(tmp_path / "orientation.zarr", consolidated=False)
     assert json.loads((tmp_path / "summary.json").read_text())["flags"]["empty"] == 1
-    pictures = {"patterns", "bragg_vector_map", "strain", "tilt", "virtual_images"}
+    pictures = {"patterns", "bragg_vector_map", "strain", "tilt", "virtual_images", "flags"}
     assert {p.stem for p in tmp_path.glob("*.png")} == pictures
 
 
@@ -102,8 +105,9 @@ def test_bragg_vector_map_adds_up_and_is_centred(found, spoiled):
 
 def test_saturated_patterns_are_flagged():
     patterns = np.zeros((2, 20, 20), np.float32)
-    patterns[1, :6, :6] = 65535
-    assert mapping.flags(patterns, 65535.0).tolist() == [FLAGS["empty"], FLAGS["saturated"]]
+    patterns[1] = 1
+    patterns[1, :6, :6] = 4095  # 12 bits in numbers of 16
+    assert flags.of_patterns(patterns).tolist() == [FLAGS["empty"], FLAGS["saturated"]]
 
 
 def test_classical_detection_stands_beside_it(spoiled):

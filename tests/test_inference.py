@@ -56,7 +56,7 @@ def test_empty_and_spoiled_patterns_have_no_peaks(detector):
 def test_batches_do_not_change_what_is_found(detector, monkeypatch):
     patterns = np.ones((5, 64, 64), np.float32)
     whole = detector.detect(patterns, disk((64, 64), (32, 32), 3))
-    monkeypatch.setitem(inference.PIXELS_AT_ONCE, "cpu", 2 * 64 * 64)
+    monkeypatch.setitem(inference.MOST, "cpu", 2 * 64 * 64)
     parts = detector.detect(patterns, disk((64, 64), (32, 32), 3))
     np.testing.assert_array_equal(parts.pattern, whole.pattern)
     np.testing.assert_allclose(parts.positions, whole.positions)

@@ -34,7 +34,8 @@ def test_py4dstem_opens_bragg_vectors_calibrated(tmp_path):
     peaks = peaks_on_lattices(
         np.stack([np.eye(2)] * 6), np.array([[14.0, 0], [0, 14]]), centre, 0.05, np.random.default_rng(0)
     )
-    bragg_vectors.write_emd(tmp_path / "v.h5", peaks, (2, 3), (128, 128), np.tile(centre, (6, 1)), 0.02)
+    camera = bragg_vectors.Camera((128, 128), 0.02, np.tile(centre, (6, 1)))
+    bragg_vectors.write_emd(tmp_path / "v.h5", peaks, (2, 3), camera)
     done = subprocess.run([PYTHON, "-W", "ignore", "-c", READ, tmp_path / "v.h5"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     count, first, intensity, near, sampling = map(float, done.stdout.split()[-5:])

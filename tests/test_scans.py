@@ -26,7 +26,7 @@ def refused(made, words):
 
 def test_wrong_dimensions(good):
     refused(replace(good, patterns=good.patterns[0]), "3 dimensions")
-    refused(replace(good, patterns=good.patterns.transpose(2, 3, 0, 1)), "order of the axes")
+    refused(replace(good, patterns=good.patterns.transpose(2, 3, 0, 1)), "--axes 2,3,0,1")
 
 
 def test_probe_of_another_camera_setting(good):

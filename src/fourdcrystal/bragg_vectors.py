@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import emdfile
@@ -24,17 +25,26 @@ UNITS = {
 }
 
 
-def table(peaks: Peaks, grid: tuple[int, int], centres: np.ndarray, dq: float) -> pd.DataFrame:
+def table(
+    peaks: Peaks,
+    straight: Peaks,
+    grid: tuple[int, int],
+    centres: np.ndarray,
+    dq: float,
+    intensity_units: str = "V",
+) -> pd.DataFrame:
     """One row per peak: rx, ry, qx_px, qy_px, qx, qy, qz, intensity, sigma_px.
 
     Args:
-        peaks: Peaks of all patterns of a scan, in the order of the scan.
+        peaks: Peaks of all patterns of a scan, in the order of the scan, as the camera saw them.
+        straight: The same without the camera's distortion.
         grid: Scan positions along both axes.
-        centres: Position of the direct beam in every pattern [px], (P, 2).
+        centres: Position of the direct beam in every pattern [px], without distortion, (P, 2).
         dq: Size of a pixel [1/Å].
+        intensity_units: V from a network, 1 from a correlation.
     """
     rx, ry = np.unravel_index(peaks.pattern, grid)
-    q = (peaks.positions - centres[peaks.pattern]) * dq
+    q = (straight.positions - centres[peaks.pattern]) * dq
     columns = {
         "rx": rx.astype(np.int32),
         "ry": ry.astype(np.int32),
@@ -47,7 +57,7 @@ def table(peaks: Peaks, grid: tuple[int, int], centres: np.ndarray, dq: float) -
         "sigma_px": peaks.sigma_px,
     }
     made = pd.DataFrame(columns)
-    made.attrs["units"] = UNITS
+    made.attrs["units"] = UNITS | {"intensity": intensity_units}
     return made
 
 
@@ -73,23 +83,31 @@ class Calibration(emdfile.Metadata):
     """py4DSTEM's calibration: the pixel size and the direct beam's positions."""
 
 
-def write_emd(
-    path: Path,
-    peaks: Peaks,
-    grid: tuple[int, int],
-    shape: tuple[int, int],
-    centres: np.ndarray,
-    dq: float,
-) -> None:
+@dataclass(frozen=True)
+class Camera:
+    """How vectors in pixels become vectors in 1/Å.
+
+    Attributes:
+        shape: Pixels of a pattern.
+        dq: Size of a pixel [1/Å].
+        centres: Position of the direct beam in every pattern as the camera saw it [px], (P, 2).
+        ellipse: Ratio of long to short axis of what should be a circle, and the long axis' angle [rad].
+    """
+
+    shape: tuple[int, int]
+    dq: float
+    centres: np.ndarray
+    ellipse: tuple[float, float] = (1.0, 0.0)
+
+
+def write_emd(path: Path, peaks: Peaks, grid: tuple[int, int], camera: Camera) -> None:
     """Write EMD 1.0; ``py4DSTEM.read`` gives a BraggVectors whose vectors also have fields qz and sigma_px.
 
     Args:
         path: File to write.
-        peaks: Peaks of all patterns of a scan, in the order of the scan.
+        peaks: Peaks of all patterns of a scan, in the order of the scan, as the camera saw them.
         grid: Scan positions along both axes.
-        shape: Pixels of a pattern.
-        centres: Position of the direct beam in every pattern [px], (P, 2).
-        dq: Size of a pixel [1/Å].
+        camera: Becomes py4DSTEM's calibration.
     """
     names = ("qx", "qy", "intensity", "qz", "sigma_px")
     columns = (peaks.qx_px, peaks.qy_px, peaks.intensity, peaks.qz, peaks.sigma_px)
@@ -101,9 +119,11 @@ def write_emd(
     for p in range(grid[0] * grid[1]):
         if first[p + 1] > first[p]:
             vectors[np.unravel_index(p, grid)].add(rows[first[p] : first[p + 1]])
-    origin = centres.reshape(*grid, 2)
+    origin = camera.centres.reshape(*grid, 2)
+    ratio, angle = camera.ellipse
     calibration = Calibration(name="calibration")
-    calibration["Q_pixel_size"] = float(dq)
+    # py4DSTEM shrinks the long axis alone, we keep the ellipse's area: its pixels are larger by the root of the ratio
+    calibration["Q_pixel_size"] = float(camera.dq * np.sqrt(ratio))
     calibration["Q_pixel_units"] = "A^-1"
     calibration["R_pixel_size"] = 1.0
     calibration["R_pixel_units"] = "pixels"
@@ -112,11 +132,13 @@ def write_emd(
         calibration[name] = origin[..., axis]
         calibration[f"{name}_mean"] = float(origin[..., axis].mean())
         calibration[f"{name}_shift"] = origin[..., axis] - origin[..., axis].mean()
+    if ratio != 1:
+        calibration["a"], calibration["b"], calibration["theta"] = float(ratio), 1.0, float(angle)
     calibration["_target_paths"] = ["/braggvectors"]
     calibration["_root_treepath"] = ""
     root = emdfile.Root(name="braggvectors_root")
     root.metadata = calibration
-    root.tree(BraggVectors(vectors, shape))
+    root.tree(BraggVectors(vectors, camera.shape))
     # emdfile draws a progress bar of its own
     with files.replaced(path) as temporary, contextlib.redirect_stderr(io.StringIO()):
         emdfile.save(str(temporary), root, mode="o")

@@ -15,6 +15,7 @@ from fourdcrystal.peaks import Peaks, maxima
 
 Subpixel = Literal["none", "parabolic", "multicorr"]
 UPSAMPLING = 16
+THRESHOLD = 0.02  # weakest disk over the strongest, where nothing better is known
 
 
 def radius(probe: np.ndarray) -> float:

@@ -3,9 +3,15 @@
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fourdcrystal import commandline
 from fourdcrystal.errors import InputError
+
+if TYPE_CHECKING:
+    from fourdcrystal.analysis import Analysis
+    from fourdcrystal.detectors import Detector
+    from fourdcrystal.scans import Scan
 
 SHIPPED = Path(__file__).parent / "data" / "model.safetensors"
 
@@ -13,25 +19,41 @@ SHIPPED = Path(__file__).parent / "data" / "model.safetensors"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``detect``."""
     parser.add_argument("scan", type=Path, help="4D-STEM file: dm4, mib, blo, emd, hspy, py4DSTEM .h5, zarr, npz, ...")
-    parser.add_argument("--probe", type=Path, help="vacuum probe: an image, or a vacuum scan; none: in the scan's file")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for results")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="trained network (.safetensors)")
-    parser.add_argument("--sampling", type=float, help="size of a detector pixel [1/Å]; none: as the file says")
-    parser.add_argument("--energy", type=float, help="beam energy [eV]; none: as the file says")
-    parser.add_argument("--semiangle", type=float, help="semi-angle [mrad] of a round probe, where there is no image")
-    parser.add_argument("--device", default="cpu", help="where to compute, such as cpu or cuda")
-    parser.add_argument("--threshold", type=float, help="weakest peak over the pattern's strongest")
-    parser.add_argument(
+    files = parser.add_argument_group("what the files don't say")
+    files.add_argument("--probe", type=Path, help="vacuum probe: an image, or a vacuum scan; none: in the scan's file")
+    files.add_argument("--semiangle", type=float, help="semi-angle [mrad] of a round probe, where there is no image")
+    files.add_argument("--sampling", type=float, help="size of a detector pixel [1/Å]; none: as the file says")
+    files.add_argument("--energy", type=float, help="beam energy [eV]; none: as the file says")
+    files.add_argument("--grid", type=grid, metavar="AxB", help="scan positions of a file that holds a stack, as 64x80")
+    files.add_argument("--axes", type=order, metavar="ORDER", help="where the file's axes are: 2,3,0,1, detector first")
+    part = parser.add_argument_group("which part")
+    part.add_argument("--roi", type=region, metavar="X0:X1,Y0:Y1", help="part of the scan")
+    part.add_argument("--stride", type=int, default=1, help="take every n-th position along both axes")
+    part.add_argument("--bin", type=int, default=1, help="sum n x n detector pixels")
+    part.add_argument("--preview", type=int, metavar="N", help="only draw N patterns with the peaks found in them")
+    joined = "search part I of N; a run without it joins them"
+    part.add_argument("--part", type=share, default=(1, 1), metavar="I/N", help=joined)
+    search = parser.add_argument_group("how peaks are found")
+    search.add_argument("--method", choices=["network", "correlation"], default="network", help="what finds peaks")
+    search.add_argument("--model", type=Path, default=SHIPPED, help="trained network (.safetensors)")
+    search.add_argument("--device", default="cpu", help="where to compute, such as cpu or cuda")
+    search.add_argument("--threshold", type=float, help="weakest peak over the pattern's strongest")
+    search.add_argument(
         "--refine",
         default="disk",
         help="what refines positions: none, disk (fits that allow any contrast), edge (of disks' edges), or a file",
     )
-    parser.add_argument("--roi", type=region, help="part of the scan, x0:x1,y0:y1")
-    parser.add_argument("--stride", type=int, default=1, help="take every n-th position along both axes")
-    parser.add_argument("--bin", type=int, default=1, help="sum n x n detector pixels")
-    parser.add_argument("--reference", type=region, help="unstrained part, x0:x1,y0:y1; none: the scan's median")
-    parser.add_argument("--classical", action="store_true", help="also detect by classical correlation, to compare")
-    parser.add_argument("--preview", type=int, metavar="N", help="only draw N patterns with the peaks found in them")
+    search.add_argument("--classical", action="store_true", help="also detect by classical correlation, to compare")
+    maps = parser.add_argument_group("strain and orientation")
+    maps.add_argument("--crystal", type=Path, help="what the specimen is: CIF, POSCAR, or pymatgen or crystal JSON")
+    maps.add_argument("--zone-axis", type=axis, metavar="U,V,W", help="along the beam; none: the one that fits best")
+    maps.add_argument(
+        "--reference", default="median", help="unstrained: median (of the scan), crystal, or a region X0:X1,Y0:Y1"
+    )
+    maps.add_argument("--frame", default="detector", help="e_xx along: detector, lattice (a*), scan, or an angle [deg]")
+    maps.add_argument("--rotation", help="angle [deg] of the scan's axis 0 on the detector, or find (for --frame scan)")
+    maps.add_argument("--ellipse", help="camera's ellipticity: RATIO,DEGREES, crystal (from its lattice), or ring")
 
 
 def region(text: str) -> tuple[slice, slice]:
@@ -42,55 +64,120 @@ def region(text: str) -> tuple[slice, slice]:
     return x, y
 
 
+def grid(text: str) -> tuple[int, int]:
+    """Argument type: ``AxB``."""
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form AxB, such as 64x80")
+    a, b = map(int, text.split("x"))
+    return a, b
+
+
+def order(text: str) -> tuple[int, ...]:
+    """Argument type: the numbers 0 to 3 in some order."""
+    if sorted(text.split(",")) != list("0123"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not an order of the axes 0,1,2,3, such as 2,3,0,1")
+    return tuple(map(int, text.split(",")))
+
+
+def share(text: str) -> tuple[int, int]:
+    """Argument type: ``I/N`` with 1 <= I <= N."""
+    i, _, n = text.partition("/")
+    if not (i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n)):
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form I/N with I from 1 to N, such as 2/8")
+    return int(i), int(n)
+
+
+def axis(text: str) -> tuple[int, int, int]:
+    """Argument type: ``u,v,w``."""
+    if not re.fullmatch(r"-?\d+,-?\d+,-?\d+", text) or set(text.split(",")) <= {"0", "-0"}:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a zone axis u,v,w, such as 1,1,0")
+    u, v, w = map(int, text.split(","))
+    return u, v, w
+
+
 def run(args: argparse.Namespace) -> None:
     """Detect as the options say.
 
     Raises:
         InputError: if a file, option or combination can't be used; before anything is computed.
     """
-    import numpy as np
-
-    for name in ("stride", "bin"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name} is {getattr(args, name)}; allowed are whole numbers from 1")
-    if args.threshold is not None and not 0 < args.threshold < 1:
-        raise InputError(f"--threshold is {args.threshold:g}; allowed are fractions between 0 and 1")
+    check(args)
     # the scan before torch and the model: what is most often wrong is said at once
     from fourdcrystal import scan_files, scans
 
-    scan = scan_files.read(args.scan, args.probe, args.sampling, args.energy, args.semiangle)
-    whole = scan.grid if len(scan.patterns.shape) == 4 else None
+    scan = scan_files.read(
+        args.scan, args.probe, args.sampling, args.energy, args.semiangle, grid=args.grid, axes=args.axes
+    )
     scans.check_dimensions(scan)
+    whole = scan.grid
     if args.roi or args.stride > 1:
         x, y = args.roi or (slice(None), slice(None))
         scan = scan.region(x, y, args.stride)
     scan = scan.binned(args.bin)
     scans.check(scan)
-    reference = None
-    if args.reference:
-        mask = np.zeros(whole, bool)
-        mask[args.reference] = True
-        x, y = args.roi or (slice(None), slice(None))
-        reference = mask[x, y][:: args.stride, :: args.stride]
-        if not reference.any():
-            raise InputError("--reference holds no position of the scan that is detected")
-    from fourdcrystal import detection, detection_plots
-    from fourdcrystal.inference import Detector, refinement_named
+    from fourdcrystal import detection, detection_plots, scan_analysis
 
-    detector = Detector.load(args.model, args.device, refine=refinement_named(args.refine, args.device))
-    if args.threshold is not None:
-        detector.threshold = args.threshold
+    analysis = scan_analysis.of_options(args, scan, whole)
+    detector = _detector(args)
     if args.preview:
-        detection_plots.preview(args.output / "preview.png", scan, detector, args.preview)
+        detection_plots.preview(args.output / "preview.png", scan, detection.searcher_of(scan, detector), args.preview)
         print(f"{args.output / 'preview.png'}: {args.preview} patterns with the peaks found in them")
         return
-    found = detection.detect(scan, detector, reference)
+    figures = _detected(args, scan, detector, analysis)
+    if figures is not None:
+        print(report(args.output, figures))
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse numbers out of range.
+
+    Raises:
+        InputError: says which.
+    """
+    for name in ("stride", "bin", "preview"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise InputError(f"--{name} is {getattr(args, name)}; allowed are whole numbers from 1")
+    if args.threshold is not None and not 0 < args.threshold < 1:
+        raise InputError(f"--threshold is {args.threshold:g}; allowed are fractions between 0 and 1")
+    for name in ("sampling", "energy", "semiangle"):
+        if getattr(args, name) is not None and not getattr(args, name) > 0:
+            raise InputError(f"--{name} is {getattr(args, name):g}; it must be positive")
+
+
+def _detector(args: argparse.Namespace) -> "Detector":
+    from fourdcrystal import inference
+    from fourdcrystal.detectors import Correlator
+
+    inference.check_device(args.device)
+    refine = inference.refinement_named(args.refine, args.device)
+    if args.method == "correlation":
+        return Correlator(args.device, refine=refine, **({"threshold": args.threshold} if args.threshold else {}))
+    if args.model == SHIPPED and not SHIPPED.exists():
+        raise InputError("no trained network is shipped; name one with --model, or use --method correlation")
+    detector = inference.Detector.load(args.model, args.device, refine=refine)
+    if args.threshold is not None:
+        detector.threshold = args.threshold
+    return detector
+
+
+def _detected(args: argparse.Namespace, scan: "Scan", detector: "Detector", analysis: "Analysis") -> dict | None:
+    """Key figures of the search, everything written; none where only a part was asked for."""
+    import shutil
+
+    from fourdcrystal import detection
+
+    pieces = args.output / "pieces"
+    found = detection.detect(scan, detector, analysis, pieces, args.part)
+    if found is None:
+        print(f"part {args.part[0]} of {args.part[1]} is searched; without --part all are put together")
+        return None
     baselines = []
     if args.classical or "centres" in scan.truth:
-        plain = detection.classical(scan, reference)
-        baselines = [plain, detection.edge_fitted(scan, plain, reference)]
-    figures = detection.write(args.output, scan, found, baselines, reference)
-    print(report(args.output, figures))
+        plain = detection.classical(scan, analysis)
+        baselines = [plain, detection.edge_fitted(scan, plain, analysis)]
+    figures = detection.write(args.output, scan, found, baselines, analysis)
+    shutil.rmtree(pieces)
+    return figures
 
 
 def report(output: Path, figures: dict) -> str:
@@ -107,9 +194,12 @@ def report(output: Path, figures: dict) -> str:
             f"lattice {a:.4f} x {b:.4f} 1/Å, {figures['lattice_angle_degree']:.2f}°, peaks off it by "
             f"{figures['lattice_residual_px']:.3f} px, strain known to {100 * figures['strain_sigma']:.3f} %"
         )
-    flagged = {name: count for name, count in figures["flags"].items() if count}
+    from fourdcrystal.flags import WORDS
+
+    flagged = [f"{WORDS[name]}: {count}" for name, count in figures["flags"].items() if count]
     if flagged:
-        lines.append("patterns " + ", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in flagged.items()))
+        lines.append(f"patterns {', '.join(flagged)}")
+    lines += [f"note: {note}" for note in figures["notes"]]
     for name, error in figures.get("error", {}).items():
         words = {
             "score": "score {:.3f}",

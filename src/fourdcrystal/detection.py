@@ -1,22 +1,42 @@
 """From a scan and its vacuum probe to Bragg vectors, strain and orientation on disk."""
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fourdcrystal import __version__, bragg_vectors, correlation, detection_plots, edgefit, files, mapping, scan_truth
-from fourdcrystal.inference import Detector, Method
-from fourdcrystal.mapping import FLAGS, Maps
+from fourdcrystal import (
+    __version__,
+    bragg_vectors,
+    correlation,
+    detection_plots,
+    edgefit,
+    files,
+    flags,
+    gaps,
+    hyperspy_vectors,
+    mapping,
+    results,
+    scan_truth,
+    search,
+)
+from fourdcrystal.analysis import PLAIN, Analysis, axes, distorted, straightened
+from fourdcrystal.detectors import Detector
+from fourdcrystal.flags import FLAGS
+from fourdcrystal.mapping import Maps
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.progress import Progress
 from fourdcrystal.scans import Scan, check
+from fourdcrystal.search import Found, Method, Searcher
 
 THRESHOLDS = np.geomspace(0.005, 0.3, 15)  # of which the classical method beside a known truth gets the best
+SAMPLE = 32  # patterns that tell what the camera can't see
 
 
 @dataclass(frozen=True)
@@ -25,94 +45,120 @@ class Detected:
 
     Attributes:
         method: What found the peaks, for tables and pictures.
-        peaks: Peaks of all patterns, in the order of the scan.
-        flags: Of every pattern, (P,), bits of :data:`fourdcrystal.mapping.FLAGS`.
+        found: Peaks and flags of all patterns, in the order of the scan, virtual images and sums.
         maps: Lattice, strain and tilt.
-        seconds: For finding the peaks, reading included.
+        in_volts: Whether intensities are |V_g| w [V]; else heights of a correlation.
+        notes: What the user should know about the scan, in sentences.
     """
 
     method: str
-    peaks: Peaks
-    flags: np.ndarray
+    found: Found
     maps: Maps
-    seconds: float
+    in_volts: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def peaks(self) -> Peaks:
+        """Peaks of all patterns."""
+        return self.found.peaks
+
+    @property
+    def flags(self) -> np.ndarray:
+        """Flags of all patterns, (P,)."""
+        return self.found.flags
 
 
-def search(scan: Scan, method: Method, batch_size: int, label: str) -> tuple[Peaks, np.ndarray, float]:
-    """Peaks and flags of a whole scan, and the seconds it took; progress is shown."""
-    kind = np.dtype(scan.patterns.dtype)
-    largest = float(np.iinfo(kind).max) if kind.kind in "ui" else None
-    parts, sizes, flags = [], [], []
-    started = time.monotonic()
-    with Progress(len(scan), label, "patterns") as progress:
-        for batch in scan.batches(batch_size):
-            flags.append(mapping.flags(batch, largest))
-            parts.append(method(batch, scan.probe))
-            sizes.append(len(batch))
-            progress.add(len(batch))
-    peaks, flag = Peaks.joined(parts, sizes), np.concatenate(flags)
-    searched = (flag & (FLAGS["not_finite"] | FLAGS["empty"])) == 0
-    flag[searched & (np.bincount(peaks.pattern, minlength=len(scan)) == 0)] |= FLAGS["no_peaks"]
-    return peaks, flag, time.monotonic() - started
+def searcher_of(scan: Scan, detector: Detector) -> Searcher:
+    """How a scan is searched by a detector."""
+    return searcher(scan, detector.detect, detector.batch_size(scan.shape))
 
 
-def detect(scan: Scan, detector: Detector, region: np.ndarray | None = None) -> Detected:
-    """Bragg peaks of a scan with the network, and lattice, strain and tilt at every position.
+def searcher(scan: Scan, method: Method, batch_size: int) -> Searcher:
+    """How a scan is searched: with its probe, around what its camera can't see."""
+    return Searcher(method, scan.probe, gaps.find(scan.sample(SAMPLE), correlation.radius(scan.probe)), batch_size)
+
+
+def detect(
+    scan: Scan,
+    detector: Detector,
+    analysis: Analysis = PLAIN,
+    folder: Path | None = None,
+    part: tuple[int, int] = (1, 1),
+) -> Detected | None:
+    """Bragg peaks of a scan, and lattice, strain and tilt at every position.
 
     Args:
         scan: Scan with its vacuum probe.
-        detector: The trained network.
-        region: Mask of the unstrained positions, (rx, ry); none: the whole scan's median is the reference.
+        detector: What finds the peaks: a trained network, or correlation.
+        analysis: What strain and orientation are relative to.
+        folder: Where pieces of the search are kept until they are put together, so that a run that was killed goes on;
+            none: nowhere.
+        part: Search only the i-th of n parts and leave it in the folder.
+
+    Returns:
+        What was found; none for one of several parts.
 
     Raises:
         InputError: if scan and probe can't be used together, or the region has no lattice.
     """
     check(scan)
-    peaks, flag, seconds = search(scan, detector.detect, detector.batch_size(scan.shape), scan.name)
-    return _mapped(scan, detector.method, peaks, flag, seconds, region)
+    how = searcher_of(scan, detector)
+    notes = [note for note in (how.gaps.words(), detector.doubts(correlation.radius(scan.probe))) if note]
+    found = search.whole(scan, how, scan.name, folder, identity(scan, detector), part)
+    if found is None:
+        return None
+    made = mapped(scan, detector.method, found, analysis)
+    return replace(made, in_volts=detector.in_volts, notes=(*notes, *made.notes))
 
 
-def _mapped(
-    scan: Scan, method: str, peaks: Peaks, flag: np.ndarray, seconds: float, region: np.ndarray | None
-) -> Detected:
-    used = None if region is None else region.ravel()
-    maps = mapping.of_peaks(peaks, len(scan), scan.shape, scan.dq, np.array(scan.centre), used)
+def identity(scan: Scan, detector: Detector) -> str:
+    """What peaks depend on, short: two searches with the same one find the same."""
+    content = [scan.identity, list(scan.patterns.shape), detector.identity, __version__]
+    made = hashlib.sha256(json.dumps(content).encode() + np.ascontiguousarray(scan.probe).tobytes())
+    return made.hexdigest()[:12]
+
+
+def mapped(scan: Scan, method: str, found: Found, analysis: Analysis = PLAIN) -> Detected:
+    """What the peaks of a scan say."""
+    maps = mapping.of_peaks(found.peaks, len(scan), scan.shape, scan.dq, np.array(scan.centre), analysis)
+    flag = found.flags & ~np.uint8(FLAGS["no_lattice"])
     flag[~maps.lattices.fitted] |= FLAGS["no_lattice"]
-    return Detected(method, peaks, flag, maps, seconds)
+    return Detected(method, replace(found, flags=flag), maps, notes=maps.notes)
 
 
-def classical(scan: Scan, region: np.ndarray | None = None) -> Detected:
+def classical(scan: Scan, analysis: Analysis = PLAIN) -> Detected:
     """The same with classical correlation (DFT-upsampled, on square-rooted counts).
 
     Where the truth is known the threshold is the one with the best score against it.
     """
-
-    def method(patterns: np.ndarray, probe: np.ndarray) -> Peaks:
-        return correlation.detect(patterns, probe, square_root=True, threshold=float(THRESHOLDS[0]))
-
-    peaks, flag, seconds = search(scan, method, 64, f"{scan.name} (classical)")
-    threshold = 0.02
+    lowest = partial(correlation.detect, square_root=True, threshold=float(THRESHOLDS[0]))
+    found = search.whole(scan, searcher(scan, lowest, 64), f"{scan.name} (classical)")
+    threshold = correlation.THRESHOLD
     if "centres" in scan.truth:
-        scores = [scan_truth.scores(scan, peaks.above(t), in_volts=False)["score"] for t in THRESHOLDS]
+        scores = [scan_truth.scores(scan, found.peaks.above(t), in_volts=False)["score"] for t in THRESHOLDS]
         threshold = float(THRESHOLDS[int(np.argmax(scores))])
-    return _mapped(scan, "classical", peaks.above(threshold), flag, seconds, region)
+    return mapped(scan, "classical", replace(found, peaks=found.peaks.above(threshold)), analysis)
 
 
-def edge_fitted(scan: Scan, found: Detected, region: np.ndarray | None = None) -> Detected:
+def edge_fitted(scan: Scan, coarse: Detected, analysis: Analysis = PLAIN) -> Detected:
     """The same peaks with positions refined by fits of the disks' edges: the strongest classical chain."""
     started = time.monotonic()
     parts, sizes, start = [], [], 0
-    with Progress(len(scan), f"{scan.name} ({found.method}, edge fit)", "patterns") as progress:
+    with Progress(len(scan), f"{scan.name} ({coarse.method}, edge fit)", "patterns") as progress:
         for batch in scan.batches(16):
-            rows = (found.peaks.pattern >= start) & (found.peaks.pattern < start + len(batch))
-            some = found.peaks.where(rows)
+            rows = (coarse.peaks.pattern >= start) & (coarse.peaks.pattern < start + len(batch))
+            some = coarse.peaks.where(rows)
             some = replace(some, pattern=some.pattern - start)
             parts.append(edgefit.refine(batch, scan.probe, some))
             sizes.append(len(batch))
             start += len(batch)
             progress.add(len(batch))
-    seconds = found.seconds + time.monotonic() - started
-    return _mapped(scan, f"{found.method}, edge fit", Peaks.joined(parts, sizes), found.flags.copy(), seconds, region)
+    found = replace(
+        coarse.found,
+        peaks=Peaks.joined(parts, sizes),
+        seconds=coarse.found.seconds + time.monotonic() - started,
+    )
+    return mapped(scan, f"{coarse.method}, edge fit", found, analysis)
 
 
 def summary(scan: Scan, found: Detected) -> dict[str, Any]:
@@ -121,7 +167,6 @@ def summary(scan: Scan, found: Detected) -> dict[str, Any]:
     a, b = maps.reference * scan.dq
     lengths = np.hypot(*a), np.hypot(*b)
     angle = np.degrees(np.arccos(a @ b / lengths[0] / lengths[1]))
-    flagged = {name: int((found.flags & bit > 0).sum()) for name, bit in FLAGS.items()}
     sigma = np.mean([_median(maps.strain.sigma[:, i]) for i in range(3)])
     return {
         "scan": scan.name,
@@ -132,10 +177,13 @@ def summary(scan: Scan, found: Detected) -> dict[str, Any]:
         "energy_eV": scan.energy,
         "peaks": len(found.peaks),
         "peaks_per_pattern": round(len(found.peaks) / len(scan), 2),
-        "patterns_per_second": round(len(scan) / found.seconds, 1),
-        "flags": flagged,
+        "patterns_per_second": round(len(scan) / found.found.seconds, 1),
+        "flags": flags.counts(found.flags),
+        "notes": list(found.notes),
         "lattice_invA": [_rounded(length, 5) for length in lengths],
         "lattice_angle_degree": _rounded(angle, 3),
+        "zone_axis": None if maps.zone is None else list(maps.zone.axis),
+        "ellipticity": round(axes(maps.distortion)[0], 5),
         "lattice_residual_px": _rounded(_median(maps.lattices.residual), 4),
         "strain_sigma": _rounded(sigma, 6),
         "version": __version__,
@@ -154,32 +202,39 @@ def _rounded(value: float, digits: int) -> float | None:
 
 
 def write(
-    output: Path, scan: Scan, found: Detected, baselines: Sequence[Detected] = (), region: np.ndarray | None = None
+    output: Path, scan: Scan, found: Detected, baselines: Sequence[Detected] = (), analysis: Analysis = PLAIN
 ) -> dict[str, Any]:
     """Write everything about a detection into a folder; summary.json comes last.
 
     Args:
         output: Folder; files of an earlier run are replaced one by one.
         scan: The scan.
-        found: The network's results.
+        found: The results.
         baselines: Classical results, reported beside them; the first is drawn.
-        region: Mask of the unstrained positions that both used, (rx, ry).
+        analysis: As both used it.
 
     Returns:
         The summary.
     """
     maps, attributes = found.maps, {"scan": scan.name, "sampling_invA": scan.dq, "version": __version__}
-    vectors = bragg_vectors.table(found.peaks, scan.grid, maps.centres, scan.dq)
+    units = "V" if found.in_volts else "1"
+    straight = straightened(found.peaks, maps.distortion, np.array(scan.centre))
+    vectors = bragg_vectors.table(found.peaks, straight, scan.grid, maps.centres, scan.dq, units)
     bragg_vectors.write_parquet(output / "bragg_vectors.parquet", vectors)
-    bragg_vectors.write_emd(output / "bragg_vectors.h5", found.peaks, scan.grid, scan.shape, maps.centres, scan.dq)
-    mapping.write(output / "strain.zarr", mapping.strain_dataset(maps, found.flags, scan.grid, attributes))
-    mapping.write(output / "orientation.zarr", mapping.orientation_dataset(maps, scan.grid, attributes))
+    seen = distorted(maps.centres, maps.distortion, np.array(scan.centre))
+    camera = bragg_vectors.Camera(scan.shape, scan.dq, seen, axes(maps.distortion))
+    bragg_vectors.write_emd(output / "bragg_vectors.h5", found.peaks, scan.grid, camera)
+    hyperspy_vectors.write(output / "bragg_vectors.hspy", vectors, scan.grid, scan.dq, scan.name)
+    results.write(output / "strain.zarr", results.strain(maps, found.flags, scan.grid, attributes))
+    results.write(output / "orientation.zarr", results.orientation(maps, scan.grid, attributes))
+    results.write(output / "virtual_images.zarr", results.virtual_images(found.found, scan.grid, attributes))
     figures = summary(scan, found)
     if "centres" in scan.truth:
-        figures["error"] = {found.method: scan_truth.errors(scan, found.peaks, found.maps, True, region)}
+        region = analysis.region
+        figures["error"] = {found.method: scan_truth.errors(scan, found.peaks, maps, found.in_volts, region)}
         for other in baselines:
             figures["error"][other.method] = scan_truth.errors(scan, other.peaks, other.maps, False, region)
-    detection_plots.draw(output, scan, found, baselines[0] if baselines else None, region)
+    detection_plots.draw(output, scan, found, baselines[0] if baselines else None, analysis)
     with files.replaced(output / "summary.json") as path:
-        path.write_text(json.dumps(figures, indent=2) + "\n")
+        path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     return figures

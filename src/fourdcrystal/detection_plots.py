@@ -5,30 +5,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
 from scipy.ndimage import gaussian_filter
 
-from fourdcrystal import correlation, mapping, plots, scan_truth
+from fourdcrystal import mapping, plots, scan_truth
+from fourdcrystal.analysis import PLAIN, Analysis, straightened
+from fourdcrystal.flags import FLAGS, WORDS
 from fourdcrystal.peaks import Peaks
+from fourdcrystal.plots import STYLE
 from fourdcrystal.scans import Scan
+from fourdcrystal.search import Searcher
 from fourdcrystal.strain import COMPONENTS
 
 if TYPE_CHECKING:
     from fourdcrystal.detection import Detected
-    from fourdcrystal.inference import Detector
 
 STRAIN_LABELS = {"e_xx": "$e_{xx}$ [%]", "e_yy": "$e_{yy}$ [%]", "e_xy": "$e_{xy}$ [%]", "theta": "rotation [mrad]"}
 STRAIN_SCALE = (100.0, 100.0, 100.0, 1e3)
 
 
 def draw(
-    output: Path, scan: Scan, found: "Detected", baseline: "Detected | None", region: np.ndarray | None = None
+    output: Path, scan: Scan, found: "Detected", baseline: "Detected | None" = None, analysis: Analysis = PLAIN
 ) -> None:
     """All pictures of a detection, into a folder."""
     patterns(output / "patterns.png", scan, found.peaks, None if baseline is None else baseline.peaks)
     bragg_vector_map(output / "bragg_vector_map.png", scan, found)
-    strain_maps(output / "strain.png", scan, found, baseline, region)
+    strain_maps(output / "strain.png", scan, found, baseline, analysis.region)
     tilt_maps(output / "tilt.png", scan, found)
     virtual_images(output / "virtual_images.png", scan, found)
+    flag_map(output / "flags.png", scan, found)
 
 
 def patterns(path: Path, scan: Scan, peaks: Peaks, classical: Peaks | None = None, count: int = 4) -> None:
@@ -48,7 +54,7 @@ def patterns(path: Path, scan: Scan, peaks: Peaks, classical: Peaks | None = Non
                     part.qy_px, part.qx_px, "x", ms=5, mew=0.8, color=plots.COLOURS["classical"], label="classical"
                 )
             part = peaks.of_pattern(p)
-            panel.plot(part.qy_px, part.qx_px, "o", ms=7, mew=0.8, mfc="none", color="#56b4e9", label="network")
+            panel.plot(part.qy_px, part.qx_px, "o", ms=7, mew=0.8, mfc="none", color="#56b4e9", label="found")
             panel.set_xlim(-0.5, scan.shape[1] - 0.5)
             panel.set_ylim(scan.shape[0] - 0.5, -0.5)
         axes[0, 0].legend(loc="lower left", fontsize=7, labelcolor="w")
@@ -61,17 +67,18 @@ def chosen(scan: Scan, count: int) -> tuple[np.ndarray, np.ndarray]:
     return index, np.concatenate([scan.read(slice(i, i + 1), slice(j, j + 1)) for i, j in zip(x, y, strict=True)])
 
 
-def preview(path: Path, scan: Scan, detector: "Detector", count: int) -> None:
+def preview(path: Path, scan: Scan, searcher: Searcher, count: int) -> None:
     """Some patterns, searched and drawn with their peaks: a look before the whole scan is searched."""
     index, images = chosen(scan, count)
-    found = detector.detect(images, scan.probe)
+    found = searcher.batch(images).peaks
     patterns(path, scan, replace(found, pattern=index[found.pattern]), count=count)
 
 
 def bragg_vector_map(path: Path, scan: Scan, found: "Detected") -> None:
     """All Bragg vectors of the scan in one map, in 1/Å."""
     sampling = 4
-    image = mapping.bragg_vector_map(found.peaks, found.maps.centres, scan.shape, sampling)
+    straight = straightened(found.peaks, found.maps.distortion, np.array(scan.centre))
+    image = mapping.bragg_vector_map(straight, found.maps.centres, scan.shape, sampling)
     half = np.array(scan.shape) // 2 * scan.dq
     with plots.figure(path, size=(4.4, 4.0)) as (figure, axes):
         panel = axes[0, 0]
@@ -82,7 +89,7 @@ def bragg_vector_map(path: Path, scan: Scan, found: "Detected") -> None:
         panel.set_xlabel("$q_y$ [1/Å]")
         panel.set_ylabel("$q_x$ [1/Å]")
         panel.set_title(f"Bragg vector map, {len(found.peaks)} vectors")
-        plots.colour_bar(figure, shown, panel, "(intensity / V)$^{1/3}$")
+        plots.colour_bar(figure, shown, panel, "intensity$^{1/3}$")
         known = np.isfinite(found.maps.reference).all()
         for vector, name in zip(found.maps.reference * scan.dq, ("a*", "b*"), strict=True) if known else ():
             arrow = {"arrowstyle": "->", "color": "w", "shrinkA": 0, "shrinkB": 2}
@@ -132,24 +139,37 @@ def tilt_maps(path: Path, scan: Scan, found: "Detected") -> None:
 
 
 def virtual_images(path: Path, scan: Scan, found: "Detected") -> None:
-    """Virtual bright and dark field, made from the Bragg vectors; and the number of peaks."""
-    shortest = np.hypot(*(found.maps.reference * scan.dq).T).min()
-    if not np.isfinite(shortest):  # no lattice: the direct beam is what lies within a disk's diameter
-        shortest = 2 * correlation.radius(scan.probe) * scan.dq
-    far = np.hypot(*scan.shape) * scan.dq
-    fields = (("bright field", 0.0, shortest / 2, "V"), ("dark field", shortest / 2, far, "V"))
+    """Virtual bright and annular dark field, from all counts; and the number of peaks."""
+    peaks = np.bincount(found.peaks.pattern, minlength=len(scan))
+    images = (
+        ("bright field", found.found.bright, "gray", "counts"),
+        ("dark field", found.found.dark, "gray", "counts"),
+        ("peaks", peaks, "viridis", "peaks per pattern"),
+    )
     with plots.figure(path, 1, 3, (2.8, 2.4)) as (figure, axes):
-        for panel, (name, inner, outer, unit) in zip(axes[0], fields, strict=False):
-            image = mapping.virtual_image(found.peaks, found.maps.centres, len(scan), scan.dq, inner, outer)
-            shown = panel.imshow(image.reshape(scan.grid), cmap="gray")
+        for panel, (name, values, colours, label) in zip(axes[0], images, strict=True):
+            shown = panel.imshow(values.reshape(scan.grid), cmap=colours, vmin=0 if name == "peaks" else None)
             _bare(panel, "")
             panel.set_title(name)
-            plots.colour_bar(figure, shown, panel, f"Σ intensity [{unit}]")
-        counts = np.bincount(found.peaks.pattern, minlength=len(scan)).reshape(scan.grid)
-        shown = axes[0, 2].imshow(counts, cmap="viridis", vmin=0)
-        _bare(axes[0, 2], "")
-        axes[0, 2].set_title("peaks")
-        plots.colour_bar(figure, shown, axes[0, 2], "peaks per pattern")
+            plots.colour_bar(figure, shown, panel, label)
+
+
+def flag_map(path: Path, scan: Scan, found: "Detected") -> None:
+    """Which positions have which flag; where there are several, the first of them."""
+    bits, words = list(FLAGS.values()), [WORDS[name] for name in FLAGS]
+    first = np.zeros(len(scan), int)
+    for number, bit in reversed(list(enumerate(bits, 1))):
+        first[(found.flags & bit) > 0] = number
+    colours = ["#eeeeee", *STYLE["axes.prop_cycle"].by_key()["color"][: len(bits)]]
+    with plots.figure(path, size=(4.4, 2.6)) as (_, axes):
+        panel = axes[0, 0]
+        panel.imshow(first.reshape(scan.grid), cmap=ListedColormap(colours), vmin=-0.5, vmax=len(bits) + 0.5)
+        _bare(panel, "")
+        panel.set_title(f"flagged: {int((first > 0).sum())} of {len(scan)} patterns")
+        counts = [int((first == i).sum()) for i in range(len(bits) + 1)]
+        names = [f"{name}: {n}" for name, n in zip(["nothing wrong", *words], counts, strict=True)]
+        handles = [Patch(facecolor=c, edgecolor="#888888") for c in colours]
+        panel.legend(handles, names, loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
 
 
 def _bare(panel: object, label: str) -> None:

@@ -1,5 +1,6 @@
 """A trained network in use: patterns and their vacuum probe go in, Bragg peaks come out."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import diskfit, edgefit, modelfile, peaks, refinement, significance
+from fourdcrystal import diskfit, edgefit, memory, modelfile, peaks, refinement, significance
 from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
 
 THRESHOLD = 0.01  # weakest peak over the strongest of its pattern; see docs/decisions/0050
 FLOOR = 0.05  # V; below this a map holds no reflection, whatever its strongest point
-PIXELS_AT_ONCE = {"cpu": 2**20, "cuda": 2**25}  # of a batch
+SHARE = 0.25  # of the free memory that a batch may take
+BYTES = 1500  # that a pixel of a batch needs at most while it is worked on
+MOST = {"cpu": 2**20, "cuda": 2**27}  # pixels of a batch, beyond which nothing gets faster
 
 Method = Callable[[np.ndarray, np.ndarray], Peaks]  # peaks from patterns (N, X, Y) and the vacuum probe (X, Y)
 
@@ -33,8 +36,14 @@ class Refinement:
     apply: Callable[[np.ndarray, np.ndarray, Peaks], Peaks]
 
 
+def batch_size(shape: tuple[int, int], device: torch.device) -> int:
+    """Patterns of a shape that are treated at once: what fits into a quarter of the free memory."""
+    pixels = min(MOST.get(device.type, MOST["cpu"]), int(SHARE * memory.free(device) / BYTES))
+    return max(1, pixels // (shape[0] * shape[1]))
+
+
 class Detector:
-    """Finds Bragg peaks with a trained network.
+    """Finds Bragg peaks with a trained network; intensities are in volts.
 
     Args:
         trained: Network with its recipe, as :func:`fourdcrystal.modelfile.load` gives it.
@@ -43,6 +52,8 @@ class Detector:
         refine: What refines positions, of :func:`refinement_named`; only peaks that counts stand behind are kept then.
             None: the network's peaks as they are.
     """
+
+    in_volts = True
 
     def __init__(
         self,
@@ -55,6 +66,7 @@ class Detector:
         self.refine, self.method = refine, "network" if refine is None else f"network, {refine.name}"
         self.width = float(trained.data["labels"]["width"])
         self.step = trained.network.model.step
+        self.trained_radii = trained.data.get("radius_px")
 
     @classmethod
     def load(
@@ -73,7 +85,26 @@ class Detector:
 
     def batch_size(self, shape: tuple[int, int]) -> int:
         """Patterns of a shape that are treated at once."""
-        return max(1, PIXELS_AT_ONCE.get(self.device.type, 2**20) // (shape[0] * shape[1]))
+        return batch_size(shape, self.device)
+
+    @property
+    def identity(self) -> str:
+        """What peaks depend on besides the scan: the weights, to the bit, and the options."""
+        weights = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            weights.update(name.encode() + tensor.cpu().numpy().tobytes())
+        return f"{self.method} {self.threshold} {weights.hexdigest()}"
+
+    def doubts(self, radius: float) -> str | None:
+        """What speaks against using the network with a probe of this radius [px]; nothing if it has seen such ones."""
+        if self.trained_radii is None or self.trained_radii[0] <= radius <= self.trained_radii[1]:
+            return None
+        low, high = self.trained_radii
+        mend = f"; --bin {round(radius / (low * high) ** 0.5)} would help" if radius > 1.5 * high else ""
+        return (
+            f"the probe's disk has a radius of {radius:.1f} px, the network knows {low:.1f} to {high:.1f} px, so "
+            f"its peaks may be wrong{mend}"
+        )
 
     @torch.inference_mode()
     def maps(self, patterns: np.ndarray, probe: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -116,8 +147,23 @@ class Detector:
         found = Peaks(kept[found.pattern], *(getattr(found, name) for name in peaks.COLUMNS))
         if self.refine is None:
             return found
-        seen = significance.confirmed(patterns, probe, found)
-        return significance.single(probe, self.refine.apply(patterns, probe, seen))
+        return significance.refined(patterns, probe, found, self.refine.apply)
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that isn't there.
+
+    Raises:
+        InputError: says so.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device is '{name}'; allowed are cpu, cuda, cuda:1 and the like") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"--device is '{name}', but torch finds {torch.cuda.device_count()} CUDA devices here; use cpu"
+        )
 
 
 def refinement_named(name: str, device: str | torch.device = "cpu") -> Refinement | None:

@@ -1,7 +1,7 @@
 """The plane reciprocal lattice of diffraction patterns: found by itself for a scan, fitted to every pattern."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 from fourdcrystal.peaks import Peaks
 
 LEAST_SIGMA = 0.01  # px; no position is better than that, whatever its fit says
+BLOCK = 4096  # patterns fitted at once; bounds memory
 LEAST_PEAKS = 4  # that agree with a lattice; three would always fit
 
 
@@ -169,7 +170,7 @@ def start_centres(peaks: Peaks, n_patterns: int, basis: np.ndarray, near: np.nda
 def fit(
     peaks: Peaks, n_patterns: int, basis: np.ndarray, centre: np.ndarray, rounds: int = 12, tolerance: float = 0.25
 ) -> Lattices:
-    """Robust weighted fit of one lattice to each pattern, all patterns at once.
+    """Robust weighted fit of one lattice to each pattern, thousands of patterns at once.
 
     Each peak gets the nearest indices, at first only near the centre and then ever farther out; peaks off the lattice
     are weighted down with Tukey's biweight. Where sigma_px is known, weights are 1 / (sigma_px² + extra²), the extra
@@ -183,6 +184,17 @@ def fit(
         rounds: Iterations.
         tolerance: Peaks farther from a lattice point than this, in units of the shorter basis vector, are left out.
     """
+    parts = []
+    for start in range(0, n_patterns, BLOCK):
+        count = min(BLOCK, n_patterns - start)
+        some = peaks.of_patterns(start, start + count)
+        parts.append(_fit(some, count, basis, centre, rounds, tolerance))
+    return Lattices(*(np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(Lattices)))
+
+
+def _fit(
+    peaks: Peaks, n_patterns: int, basis: np.ndarray, centre: np.ndarray, rounds: int, tolerance: float
+) -> Lattices:
     xy, weight, present = padded(peaks, n_patterns)
     known = np.isfinite(peaks.sigma_px).all()
     stated = 1 / np.clip(weight, 1e-12, None) if known else np.zeros_like(weight)

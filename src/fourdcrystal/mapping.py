@@ -1,28 +1,20 @@
 """Maps over a scan: Bragg vector map, virtual images, strain and orientation as self-describing Zarr stores."""
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fourdcrystal import files, lattice, strain, tilt
+from fourdcrystal import indexing, lattice, strain, tilt
+from fourdcrystal.analysis import PLAIN, Analysis, axes, straightened
 from fourdcrystal.errors import InputError
+from fourdcrystal.indexing import Zone
 from fourdcrystal.lattice import Lattices
 from fourdcrystal.peaks import Peaks
-from fourdcrystal.strain import COMPONENTS, Strain
+from fourdcrystal.strain import Strain
 
 if TYPE_CHECKING:
-    import xarray
-
-FLAGS = {
-    "not_finite": 1,  # the pattern has NaN or infinity: not searched
-    "empty": 2,  # no counts: not searched
-    "saturated": 4,  # more than a handful of pixels at the camera's largest number
-    "no_peaks": 8,
-    "no_lattice": 16,  # too few peaks agree with one lattice
-}
-SATURATED_PIXELS = 10
+    pass
 
 
 @dataclass(frozen=True)
@@ -30,12 +22,17 @@ class Maps:
     """What the peaks of a scan say about the crystal; every array begins with the scan's positions, (P, ...).
 
     Attributes:
-        lattices: Lattice of every pattern [px].
+        lattices: Lattice of every pattern [px], as a camera without distortion would have seen it.
         reference: Basis that strain is relative to [px], (2, 2).
         centres: Direct beam [px], (P, 2): of the pattern's lattice, or the scan's median where there is none.
-        strain: Strain and rotation.
+        strain: Strain and rotation, along the axes of ``frame``.
         tilt: Tilt of the crystal along x and y [rad], (P, 2).
         tilt_sigma: Its standard uncertainty [rad], (P, 2).
+        distortion: The camera's, M of :class:`fourdcrystal.analysis.Analysis`, (2, 2).
+        frame: Angle of the strain's x from the detector's axis 0 [rad].
+        zone: Of the crystal, where that is known.
+        absolute: Whether strain is relative to the crystal's own lattice.
+        notes: What the user should know, in sentences.
     """
 
     lattices: Lattices
@@ -44,6 +41,11 @@ class Maps:
     strain: Strain
     tilt: np.ndarray
     tilt_sigma: np.ndarray
+    distortion: np.ndarray
+    frame: float = 0.0
+    zone: Zone | None = None
+    absolute: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def of_peaks(
@@ -52,37 +54,75 @@ def of_peaks(
     shape: tuple[int, int],
     dq: float,
     centre: np.ndarray,
-    region: np.ndarray | None = None,
+    analysis: Analysis = PLAIN,
 ) -> Maps:
     """Lattice, strain and tilt at every position of a scan.
 
     Args:
-        peaks: Peaks of all patterns.
+        peaks: Peaks of all patterns, as the camera saw them.
         n_patterns: Number of scan positions.
         shape: Pixels of a pattern.
         dq: Size of a pixel [1/Å].
         centre: Where the direct beam is, to less than half a lattice vector [px], (2,): the vacuum probe's centre.
-        region: Mask of the positions whose median is the unstrained reference, (P,); none: all.
+        analysis: What strain and orientation are relative to.
 
     Where the peaks of the whole scan make no lattice, strain and tilt are NaN and every pattern is flagged.
 
     Raises:
-        InputError: if there are lattices, but none in the region.
+        InputError: if there are lattices, but none in the region, or the crystal's lattice is another one.
     """
-    basis = lattice.find(peaks, shape)
-    lattices = lattice.none(n_patterns, centre) if basis is None else lattice.fit(peaks, n_patterns, basis, centre)
+    if isinstance(analysis.ellipse, str):
+        return _of_known_lattice(peaks, n_patterns, shape, dq, centre, analysis)
+    straight = straightened(peaks, analysis.ellipse, centre)
+    basis, region = lattice.find(straight, shape), analysis.region
+    lattices = lattice.none(n_patterns, centre) if basis is None else lattice.fit(straight, n_patterns, basis, centre)
     if region is not None and lattices.fitted.any() and not (lattices.fitted & region).any():
         raise InputError("no lattice could be fitted to any pattern of the reference region; choose another one")
-    reference = strain.reference(lattices, region)
+    reference, zone, notes = strain.reference(lattices, region), None, []
+    if analysis.crystal is not None and lattices.fitted.any():
+        zone = indexing.find(reference * dq, analysis.crystal, analysis.zone_axis)
+        notes.append(
+            f"the lattice is the crystal's along {zone.name}, {100 * (zone.scale - 1):+.2f} % in size and "
+            f"{100 * zone.stretch:.2f} % out of shape: strain, ellipticity of the camera, or the pixel size"
+        )
+        if analysis.absolute:
+            reference = zone.basis / dq
+    frame = _frame(analysis.frame, reference)
     centres = np.where(lattices.fitted[:, None], lattices.centre, _typical(lattices, centre))
-    tilts, sigmas = np.full((n_patterns, 2), np.nan), np.full((n_patterns, 2), np.nan)
-    if len(peaks) and np.isfinite(peaks.qz).all():
-        first = np.searchsorted(peaks.pattern, np.arange(n_patterns + 1))
-        for p in range(n_patterns):
-            rows = slice(first[p], first[p + 1])
-            q = (peaks.positions[rows] - centres[p]) * dq
-            tilts[p], sigmas[p], _ = tilt.robust_plane(q, peaks.qz[rows], peaks.intensity[rows])
-    return Maps(lattices, reference, centres, strain.of_lattices(lattices, reference), tilts, sigmas)
+    return Maps(
+        lattices,
+        reference,
+        centres,
+        strain.in_frame(strain.of_lattices(lattices, reference), frame),
+        *tilt.of_peaks(straight, centres, dq),
+        analysis.ellipse,
+        frame,
+        zone,
+        analysis.absolute and zone is not None,
+        tuple(notes),
+    )
+
+
+def _of_known_lattice(
+    peaks: Peaks, n_patterns: int, shape: tuple[int, int], dq: float, centre: np.ndarray, analysis: Analysis
+) -> Maps:
+    """The same with the camera's ellipticity from the reference lattice, which must be the crystal's."""
+    first = of_peaks(peaks, n_patterns, shape, dq, centre, replace(analysis, ellipse=np.eye(2), absolute=False))
+    if first.zone is None:
+        return first
+    linear = np.linalg.solve(first.zone.basis, first.reference * dq).T  # seen = M times the crystal's
+    found = (linear + linear.T) / 2
+    found = found / np.sqrt(np.linalg.det(found))
+    ratio, angle = axes(found)
+    said = f"the camera's ellipticity is {ratio:.4f} along {np.degrees(angle):.1f}°, from the crystal's lattice"
+    made = of_peaks(peaks, n_patterns, shape, dq, centre, replace(analysis, ellipse=found))
+    return replace(made, notes=(said, *made.notes))
+
+
+def _frame(frame: float | str, reference: np.ndarray) -> float:
+    if isinstance(frame, str):
+        return float(np.arctan2(reference[0, 1], reference[0, 0])) if np.isfinite(reference).all() else 0.0
+    return float(frame)
 
 
 def _typical(lattices: Lattices, start: np.ndarray) -> np.ndarray:
@@ -91,12 +131,15 @@ def _typical(lattices: Lattices, start: np.ndarray) -> np.ndarray:
 
 
 def orientations(maps: Maps) -> np.ndarray:
-    """Rotation of the crystal at every position, (P, 3, 3), from the reference with its zone axis along the beam.
+    """Active rotation of the crystal at every position, (P, 3, 3).
 
-    First about the beam by θ, then the zone axis from +z to (t_x, t_y, 1) by the shortest rotation (Rodrigues).
+    First about the beam by θ, then the zone axis from +z to (t_x, t_y, 1) by the shortest rotation (Rodrigues). With a
+    known crystal it begins at the crystal's own frame, else at the reference with its zone axis along the beam.
     """
     theta = maps.strain.values[:, 3]
-    axis = np.column_stack([maps.tilt, np.ones(len(theta))])
+    # a method that knows no heights says nothing about tilt anywhere: the zone axis is along the beam, then
+    tilts = maps.tilt if np.isfinite(maps.tilt).any() else np.zeros_like(maps.tilt)
+    axis = np.column_stack([tilts, np.ones(len(theta))])
     axis /= np.linalg.norm(axis, axis=1, keepdims=True)
     x, y, z = axis.T
     # R v = v + k × v + k × (k × v) / (1 + z), k = e_z × axis
@@ -106,7 +149,7 @@ def orientations(maps: Maps) -> np.ndarray:
     leaning = np.eye(3) + cross + cross @ cross / (1 + z)[:, None, None]
     c, s, zero, one = np.cos(theta), np.sin(theta), np.zeros_like(theta), np.ones_like(theta)
     turning = np.array([[c, -s, zero], [s, c, zero], [zero, zero, one]]).transpose(2, 0, 1)
-    return leaning @ turning
+    return leaning @ turning @ (np.eye(3) if maps.zone is None else maps.zone.rotation)
 
 
 def bragg_vector_map(peaks: Peaks, centres: np.ndarray, shape: tuple[int, int], sampling: int = 4) -> np.ndarray:
@@ -133,69 +176,3 @@ def virtual_image(
     q = np.hypot(*((peaks.positions - centres[peaks.pattern]) * dq).T)
     chosen = (q >= inner) & (q < outer)
     return np.bincount(peaks.pattern[chosen], peaks.intensity[chosen], n_patterns)
-
-
-def flags(patterns: np.ndarray, largest: float | None) -> np.ndarray:
-    """Flags of patterns that can be told before detection, (N,) uint8.
-
-    Args:
-        patterns: Counts, (N, X, Y).
-        largest: Largest number of the camera's integers; none where it has no limit.
-    """
-    finite = np.isfinite(patterns).all((1, 2))
-    made = np.where(finite, 0, FLAGS["not_finite"]).astype(np.uint8)
-    made[finite & (patterns.max((1, 2)) <= 0)] |= FLAGS["empty"]
-    if largest is not None:
-        made[(patterns >= largest).sum((1, 2)) > SATURATED_PIXELS] |= FLAGS["saturated"]
-    return made
-
-
-def strain_dataset(maps: Maps, flag: np.ndarray, grid: tuple[int, int], attributes: dict[str, Any]) -> "xarray.Dataset":
-    """e_xx, e_yy, e_xy, theta and their uncertainties over (rx, ry), with units."""
-    import xarray
-
-    dims = ("rx", "ry")
-    long_names = {"e_xx": "strain along x", "e_yy": "strain along y", "e_xy": "shear strain", "theta": "rotation"}
-    variables = {}
-    for i, name in enumerate(COMPONENTS):
-        units = "rad" if name == "theta" else "1"
-        for suffix, values, kind in (("", maps.strain.values, ""), ("_sigma", maps.strain.sigma, "uncertainty of ")):
-            about = {"units": units, "long_name": kind + long_names[name]}
-            variables[name + suffix] = (dims, values[:, i].reshape(grid), about)
-    residual = maps.lattices.residual.reshape(grid)
-    variables["lattice_residual"] = (dims, residual, {"units": "px", "long_name": "RMS distance from the lattice"})
-    agreeing = maps.lattices.agreeing.reshape(grid)
-    variables["lattice_peaks"] = (dims, agreeing, {"units": "1", "long_name": "peaks on the lattice"})
-    about = {"flag_masks": list(FLAGS.values()), "flag_meanings": " ".join(FLAGS), "long_name": "what was wrong"}
-    variables["flags"] = (dims, flag.reshape(grid), about)
-    convention = (
-        "x is the detector's axis 0; strain is the left stretch minus one, in the laboratory's frame; theta is "
-        "positive from x towards y; both are relative to the attribute reference [px]"
-    )
-    return xarray.Dataset(
-        variables, attrs=attributes | {"convention": convention, "reference": maps.reference.tolist()}
-    )
-
-
-def orientation_dataset(maps: Maps, grid: tuple[int, int], attributes: dict[str, Any]) -> "xarray.Dataset":
-    """Tilt and rotation of the crystal over (rx, ry), with units."""
-    import xarray
-
-    dims = ("rx", "ry")
-    variables = {}
-    for i, axis in enumerate("xy"):
-        about = {"units": "rad", "long_name": f"tilt of the zone axis towards {axis}"}
-        variables[f"tilt_{axis}"] = (dims, maps.tilt[:, i].reshape(grid), about)
-        about = {"units": "rad", "long_name": f"uncertainty of the tilt towards {axis}"}
-        variables[f"tilt_{axis}_sigma"] = (dims, maps.tilt_sigma[:, i].reshape(grid), about)
-    rotation = orientations(maps).reshape(*grid, 3, 3)
-    about = {"units": "1", "long_name": "active rotation of the crystal from the reference with its zone axis along z"}
-    variables["rotation"] = ((*dims, "axis", "crystal_axis"), rotation, about)
-    convention = "the beam travels along +z; the zone axis points along (tilt_x, tilt_y, 1)"
-    return xarray.Dataset(variables, attrs=attributes | {"convention": convention})
-
-
-def write(path: Path, dataset: "xarray.Dataset") -> None:
-    """Write a data set as Zarr v3, whole or not at all."""
-    with files.replaced_folder(path) as folder:
-        dataset.to_zarr(folder, mode="w", zarr_format=3, consolidated=False)

@@ -1,7 +1,7 @@
 """Bragg peaks: a columnar table, and their sub-pixel extraction from V_g and q_z maps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -68,14 +68,20 @@ class Peaks:
         """Positions [px], (N, 2)."""
         return np.stack([self.qx_px, self.qy_px], axis=1)
 
-    def where(self, keep: np.ndarray) -> "Peaks":
-        """Peaks selected by a mask or by indices."""
+    def where(self, keep: np.ndarray | slice) -> "Peaks":
+        """Peaks selected by a mask, indices or a slice."""
         return Peaks(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def of_pattern(self, index: int) -> "Peaks":
         """Peaks of one pattern."""
         first, last = np.searchsorted(self.pattern, [index, index + 1])
         return self.where(np.arange(first, last))
+
+    def of_patterns(self, start: int, stop: int) -> "Peaks":
+        """Peaks of some consecutive patterns, the first of which becomes pattern 0."""
+        first, last = np.searchsorted(self.pattern, [start, stop])
+        some = self.where(slice(int(first), int(last)))
+        return replace(some, pattern=some.pattern - start)
 
     def above(self, fraction: float) -> "Peaks":
         """Peaks at least ``fraction`` as strong as the strongest of their pattern."""

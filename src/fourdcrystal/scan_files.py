@@ -12,6 +12,7 @@ import numpy as np
 
 from fourdcrystal import correlation
 from fourdcrystal.errors import InputError
+from fourdcrystal.scan_views import Reordered, Stack
 from fourdcrystal.scans import Scan, check_dimensions
 from fourdcrystal.settings import wavelength
 
@@ -37,6 +38,8 @@ def read(
     sampling: float | None = None,
     energy: float | None = None,
     semiangle: float | None = None,
+    grid: tuple[int, int] | None = None,
+    axes: tuple[int, ...] | None = None,
 ) -> Scan:
     """A scan with its vacuum probe.
 
@@ -48,6 +51,8 @@ def read(
         energy: Beam energy [eV]; none: as the file has it.
         semiangle: Convergence semi-angle [mrad], from which a round probe is made where there is no image of one. Its
             centre is that of the brightest disk of the mean pattern.
+        grid: Scan positions of a file that holds a stack of patterns, (rx, ry).
+        axes: Where the file has the axes (rx, ry, qx, qy), if in another order: 2, 3, 0, 1 if the detector comes first.
 
     Raises:
         InputError: if a file is missing, unreadable or has no 4-D array; if there is no probe or pixel size.
@@ -61,7 +66,16 @@ def read(
     patterns = content["patterns"]
     if patterns.ndim == 2:  # a single pattern is a scan of one position
         patterns = patterns[None, None]
-    made = Scan(path.name, patterns, np.zeros(patterns.shape[-2:]), float(dq), known, content.get("truth", {}))
+    if patterns.ndim == 3:
+        patterns = _stacked(path, patterns, grid)
+    elif grid is not None and tuple(patterns.shape[:2]) != grid:
+        raise InputError(
+            f"{path}: is a scan of {patterns.shape[0]} x {patterns.shape[1]} positions already; leave --grid out"
+        )
+    if axes is not None:
+        patterns = Reordered(patterns, axes)
+    empty, truth = np.zeros(patterns.shape[-2:]), content.get("truth", {})
+    made = Scan(path.name, patterns, empty, float(dq), known, truth, _state(path))
     if probe is not None:
         image = np.asarray(_mean(load(Path(probe), energy, probe=True)["patterns"]), dtype=float)
     elif semiangle is not None:
@@ -71,6 +85,26 @@ def read(
     else:
         raise InputError(f"{path}: has no vacuum probe; give one with --probe, or its angle with --semiangle")
     return replace(made, probe=image)
+
+
+def _state(path: Path) -> str:
+    """Which file, and in which state it is."""
+    about = path.stat()
+    return f"{path.resolve()}, {about.st_size}, {about.st_mtime_ns}"
+
+
+def _stacked(path: Path, patterns: Any, grid: tuple[int, int] | None) -> Stack:
+    count = patterns.shape[0]
+    if grid is None:
+        divisors = [(a, count // a) for a in range(1, math.isqrt(count) + 1) if count % a == 0]
+        a, b = divisors[-1]
+        raise InputError(
+            f"{path}: holds a stack of {count} patterns and doesn't say how many rows the scan has; give its positions "
+            f"with --grid, such as --grid {a}x{b}"
+        )
+    if grid[0] * grid[1] != count:
+        raise InputError(f"{path}: holds {count} patterns, not the {grid[0]} x {grid[1]} of --grid")
+    return Stack(patterns, grid)
 
 
 def _round_probe(scan: Scan, semiangle: float) -> np.ndarray:
@@ -244,7 +278,7 @@ def _rosettasciio(path: Path, energy: float | None, probe: bool) -> Content:
 
 def _from_signals(path: Path, signals: list[dict[str, Any]], energy: float | None, probe: bool) -> Content:
     """The largest suitable signal of a RosettaSciIO reader."""
-    suitable = [s for s in signals if (s["data"].ndim >= 2 if probe else s["data"].ndim in (2, 4))]
+    suitable = [s for s in signals if (s["data"].ndim >= 2 if probe else s["data"].ndim in (2, 3, 4))]
     if not suitable:
         dims = ", ".join(str(tuple(s["data"].shape)) for s in signals)
         raise InputError(f"{path}: holds arrays of shape {dims}; none is {'an image' if probe else 'a 4-D scan'}")

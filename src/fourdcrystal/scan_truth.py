@@ -43,11 +43,14 @@ def scores(scan: Scan, peaks: Peaks, in_volts: bool) -> dict[str, float]:
 
 
 def strains(scan: Scan, maps: Maps, region: np.ndarray | None = None) -> np.ndarray:
-    """True e_xx, e_yy, e_xy, theta, (P, 4), relative to the same kind of reference as the measured ones."""
+    """True e_xx, e_yy, e_xy, theta, (P, 4), relative to the measured ones' reference and along their axes.
+
+    Relative to the crystal's own lattice only strain is known: its θ counts from the measured in-plane rotation.
+    """
     transposed = scan.truth["distortion"].reshape(-1, 2, 2).swapaxes(1, 2)
     exact = replace(maps.lattices, vectors=maps.reference @ transposed)
-    used = None if region is None else region.ravel()
-    return strain.of_lattices(exact, strain.reference(exact, used)).values
+    reference = maps.reference if maps.absolute else strain.reference(exact, region)
+    return strain.in_frame(strain.of_lattices(exact, reference), maps.frame).values
 
 
 def errors(scan: Scan, peaks: Peaks, maps: Maps, in_volts: bool, region: np.ndarray | None = None) -> dict[str, float]:
@@ -58,7 +61,8 @@ def errors(scan: Scan, peaks: Peaks, maps: Maps, in_volts: bool, region: np.ndar
     if "distortion" in scan.truth and maps.lattices.fitted.any():
         off = (maps.strain.values - strains(scan, maps, region))[maps.lattices.fitted]
         result["strain_rmse"] = float(np.sqrt(np.mean(off[:, :3] ** 2)))
-        result["rotation_rmse_mrad"] = 1e3 * float(np.sqrt(np.mean(off[:, 3] ** 2)))
+        if not maps.absolute:
+            result["rotation_rmse_mrad"] = 1e3 * float(np.sqrt(np.mean(off[:, 3] ** 2)))
     if "tilt" in scan.truth and np.isfinite(maps.tilt).any():
         off = maps.tilt - scan.truth["tilt"].reshape(-1, 2)
         result["tilt_median_mrad"] = 1e3 * float(np.nanmedian(np.hypot(*off.T)))

@@ -10,7 +10,9 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from fourdcrystal import correlation
 from fourdcrystal.errors import InputError
+from fourdcrystal.scan_views import Binned, Part, binned
 
+READ_BYTES = 2**27  # read at a time, counted as 8 bytes a pixel: some readers convert
 SMALLEST_DISK, LARGEST_DISK = 1.2, 0.2  # px; fraction of the shorter side of the detector
 
 
@@ -26,6 +28,7 @@ class Scan:
         energy: Beam energy [eV], if known.
         truth: What is known exactly about a made scan: ``centres`` (rx, ry, R, 2) [px], ``weight`` (rx, ry, R),
             ``distortion`` (rx, ry, 2, 2), ``tilt`` (rx, ry, 2) [rad]; whatever of it is known.
+        identity: What file it is, in which state, and which part of it: two scans with the same one are the same.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Scan:
     dq: float
     energy: float | None = None
     truth: dict[str, np.ndarray] = field(default_factory=dict)
+    identity: str = ""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -53,22 +57,34 @@ class Scan:
     def __len__(self) -> int:
         return self.grid[0] * self.grid[1]
 
-    def batches(self, size: int) -> Iterator[np.ndarray]:
-        """Patterns in the order of the scan, (n, qx, qy) float32, at most ``size`` at a time, read one batch ahead."""
-        pieces = []
-        for row in range(0, self.grid[0], max(1, size // self.grid[1])):
-            rows = min(max(1, size // self.grid[1]), self.grid[0] - row)
-            pieces += [
-                (slice(row, row + rows), slice(first, min(first + size, self.grid[1])))
-                for first in range(0, self.grid[1], size)
-            ]
+    def rectangles(
+        self, size: int, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> list[tuple[slice, slice]]:
+        """Whole rows, or parts of one row, of at most ``size`` positions, in the order of the scan."""
+        x, y = range(self.grid[0])[rows], range(self.grid[1])[columns]
+        height = max(1, size // len(y))
+        return [
+            (slice(row, min(row + height, x.stop)), slice(first, min(first + size, y.stop)))
+            for row in range(x.start, x.stop, height)
+            for first in range(y.start, y.stop, size)
+        ]
+
+    def batches(self, size: int, rows: slice = slice(None), columns: slice = slice(None)) -> Iterator[np.ndarray]:
+        """Patterns in the order of the scan, (n, qx, qy) float32, at most ``size`` at a time.
+
+        What is read at a time is larger, for files whose chunks hold many patterns, and is read while the block before
+        is worked on.
+        """
+        most = max(size, READ_BYTES // (8 * self.shape[0] * self.shape[1]))
+        blocks = self.rectangles(most, rows, columns)
         with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(self.read, *pieces[0])
-            for piece in [*pieces[1:], None]:
-                batch = ahead.result()
-                if piece is not None:
-                    ahead = reader.submit(self.read, *piece)
-                yield batch
+            ahead = reader.submit(self.read, *blocks[0])
+            for block in [*blocks[1:], None]:
+                read = ahead.result()
+                if block is not None:
+                    ahead = reader.submit(self.read, *block)
+                for start in range(0, len(read), size):
+                    yield read[start : start + size]
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         """Some patterns as float32, (n, qx, qy).
@@ -89,6 +105,14 @@ class Scan:
         one = [self.read(slice(i, i + 1), slice(j, j + 1)) for i, j in zip(x.tolist(), y.tolist(), strict=True)]
         return np.concatenate(one)
 
+    def masses(self) -> np.ndarray:
+        """Centre of mass of every pattern [px], (rx, ry, 2); NaN where there is none."""
+        x, y = (axis.ravel().astype(np.float32) for axis in np.indices(self.shape))
+        every = np.stack([np.ones_like(x), x, y], axis=1)
+        total, along_x, along_y = np.concatenate([b.reshape(len(b), -1) @ every for b in self.batches(64)]).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.stack([along_x / total, along_y / total], axis=1).reshape(*self.grid, 2)
+
     def binned(self, n: int) -> "Scan":
         """The scan with n x n detector pixels summed; the truth, where known, moves with them.
 
@@ -103,7 +127,12 @@ class Scan:
         if "centres" in truth:  # the first bin's centre lies between its pixels
             truth["centres"] = (truth["centres"] - (n - 1) / 2) / n
         return replace(
-            self, patterns=Binned(self.patterns, n), probe=binned(self.probe, n), dq=self.dq * n, truth=truth
+            self,
+            patterns=Binned(self.patterns, n),
+            probe=binned(self.probe, n),
+            dq=self.dq * n,
+            identity=f"{self.identity}, binned {n}",
+            truth=truth,
         )
 
     def region(self, x: slice, y: slice, stride: int = 1) -> "Scan":
@@ -118,57 +147,7 @@ class Scan:
             raise InputError(f"{self.name}: the region holds no position of the {self.grid[0]} x {self.grid[1]} scan")
         per_position = {"centres", "weight", "distortion", "tilt"}
         truth = {k: v[x, y] if k in per_position else v for k, v in self.truth.items()}
-        return replace(self, patterns=part, truth=truth)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some positions of a scan, read when they are asked for: slicing a file itself would read it all at once."""
-
-    patterns: Any
-    x: range
-    y: range
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(rx, ry, qx, qy)."""
-        return (len(self.x), len(self.y), *self.patterns.shape[2:])
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the camera's numbers."""
-        return self.patterns.dtype
-
-    def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
-        x, y = (slice(r.start, r.stop, r.step) for r in (self.x[index[0]], self.y[index[1]]))
-        return np.asarray(self.patterns[x, y])
-
-
-@dataclass(frozen=True)
-class Binned:
-    """Patterns whose pixels are summed by n x n when they are read; a rest at the far edges is left out."""
-
-    patterns: Any
-    n: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(rx, ry, qx, qy)."""
-        return (*self.patterns.shape[:2], *(side // self.n for side in self.patterns.shape[2:]))
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the camera's numbers; sums are float32."""
-        return self.patterns.dtype
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        return binned(np.asarray(self.patterns[index], dtype=np.float32), self.n)
-
-
-def binned(images: np.ndarray, n: int) -> np.ndarray:
-    """Images with n x n pixels summed, (..., X // n, Y // n)."""
-    x, y = images.shape[-2] // n, images.shape[-1] // n
-    return images[..., : x * n, : y * n].reshape(*images.shape[:-2], x, n, y, n).sum((-3, -1))
+        return replace(self, patterns=part, identity=f"{self.identity}, {x}, {y}", truth=truth)
 
 
 def check_dimensions(scan: Scan) -> None:
@@ -188,7 +167,7 @@ def check_dimensions(scan: Scan) -> None:
     if min(scan.shape) < 16:
         raise InputError(
             f"{scan.name}: the last two axes are {scan.shape[0]} x {scan.shape[1]}, too few for a detector (16 px at "
-            "least); is the order of the axes (scan, scan, detector, detector)?"
+            "least); if the file has the detector's axes first, say --axes 2,3,0,1"
         )
 
 
@@ -201,6 +180,16 @@ def check(scan: Scan) -> None:
     """
     check_dimensions(scan)
     if tuple(scan.probe.shape) != scan.shape:
+        if tuple(scan.probe.shape) == scan.grid:
+            raise InputError(
+                f"{scan.name}: the vacuum probe has as many pixels ({scan.grid[0]} x {scan.grid[1]}) as the scan has "
+                "positions, so the file has the detector's axes first; say so with --axes 2,3,0,1"
+            )
+        if tuple(scan.probe.shape) == scan.shape[::-1]:
+            raise InputError(
+                f"{scan.name}: the vacuum probe is {scan.probe.shape[0]} x {scan.probe.shape[1]} px, the patterns are "
+                f"{scan.shape[0]} x {scan.shape[1]} px: one has its axes exchanged; for the patterns say --axes 0,1,3,2"
+            )
         raise InputError(
             f"{scan.name}: the vacuum probe has {' x '.join(map(str, scan.probe.shape))} px but the patterns have "
             f"{scan.shape[0]} x {scan.shape[1]} px; both must come from the same camera setting"
@@ -218,7 +207,9 @@ def check(scan: Scan) -> None:
     if not (np.isfinite(scan.dq) and scan.dq > 0):
         raise InputError(f"{scan.name}: the pixel size {scan.dq:g} 1/Å must be positive")
     some = scan.sample()
-    finite = np.isfinite(some).all((1, 2))
+    gaps = np.isnan(some).all(0)
+    finite = np.isfinite(np.where(gaps, 0, some)).all((1, 2)) & ~gaps.all()
+    some = np.where(gaps, 0, some)
     if not finite.any():
         raise InputError(f"{scan.name}: all patterns looked at have values that are not finite (NaN)")
     negative = -np.minimum(some[finite], 0).sum() / np.abs(some[finite]).sum().clip(1e-30)

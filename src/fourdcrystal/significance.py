@@ -5,6 +5,7 @@ there. For the potential map that is right; for positions and strain such a peak
 """
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -62,6 +63,16 @@ def of_peaks(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks) -> np.ndarra
 def confirmed(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks) -> Peaks:
     """Peaks that counts stand behind."""
     return peaks.where(of_peaks(patterns, probe, peaks) >= LEAST)
+
+
+def refined(
+    patterns: np.ndarray,
+    probe: np.ndarray,
+    peaks: Peaks,
+    refine: Callable[[np.ndarray, np.ndarray, Peaks], Peaks],
+) -> Peaks:
+    """Refined positions of the peaks that counts stand behind, one for each disk."""
+    return single(probe, refine(patterns, probe, confirmed(patterns, probe, peaks)))
 
 
 def single(probe: np.ndarray, peaks: Peaks) -> Peaks:

@@ -6,6 +6,8 @@ Laue zone are perpendicular to it, g·n = 0, so their heights lie in the plane g
 
 import numpy as np
 
+from fourdcrystal.peaks import Peaks
+
 
 def plane(q: np.ndarray, qz: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
     """Tilt whose plane q_z = -t·q through the origin fits best.
@@ -55,3 +57,21 @@ def robust_plane(
     spread = (q * (used * residual)[:, None]).T @ (q * (used * residual)[:, None])
     covariance = inverse @ spread @ inverse * len(q) / max(len(q) - 2, 1)
     return solved, np.sqrt(np.diag(covariance)), float(used.sum() / weight.sum())
+
+
+def of_peaks(peaks: Peaks, centres: np.ndarray, dq: float) -> tuple[np.ndarray, np.ndarray]:
+    """Tilt of every pattern and its uncertainty [rad], (P, 2) each; NaN where heights are not known.
+
+    Args:
+        peaks: Peaks of all patterns.
+        centres: Direct beam of each pattern [px], (P, 2).
+        dq: Size of a pixel [1/Å].
+    """
+    tilts, sigmas = np.full(centres.shape, np.nan), np.full(centres.shape, np.nan)
+    if len(peaks) and np.isfinite(peaks.qz).all():
+        first = np.searchsorted(peaks.pattern, np.arange(len(centres) + 1))
+        for p in np.flatnonzero(np.diff(first)):
+            rows = slice(first[p], first[p + 1])
+            q = (peaks.positions[rows] - centres[p]) * dq
+            tilts[p], sigmas[p], _ = robust_plane(q, peaks.qz[rows], peaks.intensity[rows])
+    return tilts, sigmas

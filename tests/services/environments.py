@@ -26,6 +26,9 @@ MATERIALS_PROJECT = [
     "uvicorn",
 ]
 OPTIMADE = ["optimade[server]==1.5.0"]
+# older than this project's own dependencies: the last of py4DSTEM that reads its usual files needs NumPy 1
+PY4DSTEM = ["py4dstem==0.14.18", "numpy==1.26.4", "pymatgen==2024.7.18", "monty<2025.2", "pandas<3"]
+HYPERSPY = ["hyperspy==2.5.0", "pyxem==0.21.0"]
 
 
 def python(name: str, packages: list[str]) -> Path:

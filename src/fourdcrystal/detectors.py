@@ -1,0 +1,71 @@
+"""What finds Bragg peaks in a scan: a trained network, or correlation with the vacuum probe where there is none.
+
+Both have the same face: ``method`` for tables and pictures, ``in_volts``, ``identity``, ``batch_size``, ``detect``, and
+``doubts`` about a probe that they were not made for.
+"""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from fourdcrystal import correlation, significance
+from fourdcrystal.inference import Refinement, batch_size
+from fourdcrystal.peaks import Peaks
+
+
+class Detector(Protocol):
+    """Finds peaks; see the module's docstring."""
+
+    method: str
+    in_volts: bool
+
+    @property
+    def identity(self) -> str: ...
+
+    def batch_size(self, shape: tuple[int, int]) -> int: ...
+
+    def detect(self, patterns: np.ndarray, probe: np.ndarray) -> Peaks: ...
+
+    def doubts(self, radius: float) -> str | None: ...
+
+
+class Correlator:
+    """Finds disks by correlation with the vacuum probe on square-rooted counts (:mod:`fourdcrystal.correlation`).
+
+    Args:
+        device: Where to compute.
+        threshold: Weakest disk that is kept, as a fraction of the strongest of its pattern.
+        refine: What refines positions; only disks that counts stand behind are kept then.
+    """
+
+    in_volts = False
+
+    def __init__(
+        self,
+        device: str | torch.device = "cpu",
+        threshold: float = correlation.THRESHOLD,
+        refine: Refinement | None = None,
+    ) -> None:
+        self.device, self.threshold, self.refine = torch.device(device), threshold, refine
+        self.method = "correlation" if refine is None else f"correlation, {refine.name}"
+
+    @property
+    def identity(self) -> str:
+        """What peaks depend on besides the scan."""
+        return f"{self.method} {self.threshold}"
+
+    def batch_size(self, shape: tuple[int, int]) -> int:
+        """Patterns of a shape that are treated at once."""
+        return batch_size(shape, self.device)
+
+    def detect(self, patterns: np.ndarray, probe: np.ndarray) -> Peaks:
+        """Peaks of patterns (N, X, Y); one that is empty or not finite has none."""
+        found = correlation.detect(patterns, probe, square_root=True, threshold=self.threshold, device=str(self.device))
+        if self.refine is None:
+            return found
+        return significance.refined(patterns, probe, found, self.refine.apply)
+
+    def doubts(self, radius: float) -> str | None:
+        """Correlation works with every probe."""
+        return None

@@ -1,0 +1,50 @@
+"""What can be wrong with a pattern, one bit each; flags go with every result of a scan."""
+
+import numpy as np
+
+FLAGS = {
+    "not_finite": 1,  # the pattern has NaN or infinity: not searched
+    "empty": 2,  # no counts: not searched
+    "saturated": 4,  # a plateau of pixels at the pattern's largest number
+    "no_peaks": 8,
+    "no_lattice": 16,  # too few peaks agree with one lattice
+}
+WORDS = {
+    "not_finite": "NaN or infinite",
+    "empty": "empty",
+    "saturated": "saturated",
+    "no_peaks": "without peaks",
+    "no_lattice": "without a lattice",
+}
+SATURATED_PIXELS = 10  # at exactly the largest number
+SATURATED_COUNTS = 255.0  # least number, in the pattern's smallest, that chance doesn't repeat so often
+
+
+def of_patterns(patterns: np.ndarray, blind: np.ndarray | None = None) -> np.ndarray:
+    """Flags of patterns that can be told before detection, (N,) uint8.
+
+    A camera of 12 bits in numbers of 16, or one with a corrected gain, saturates below its type's largest number.
+    Saturated are therefore patterns with more than a handful of pixels at exactly their maximum, which counting
+    statistics forbids where it is large.
+
+    Args:
+        patterns: Counts, (N, X, Y).
+        blind: Pixels that don't count and may be anything, (X, Y).
+    """
+    used = patterns if blind is None else np.where(blind, 0, patterns)
+    finite = np.isfinite(used).all((1, 2))
+    made = np.where(finite, 0, FLAGS["not_finite"]).astype(np.uint8)
+    top = used.max((1, 2))
+    made[finite & (top <= 0)] |= FLAGS["empty"]
+    for i in np.flatnonzero(finite & (top > 0)):
+        plateau = used[i] == top[i]
+        if np.count_nonzero(plateau) > SATURATED_PIXELS:
+            smallest = used[i].min(where=used[i] > 0, initial=np.inf)
+            if top[i] >= SATURATED_COUNTS * smallest:
+                made[i] |= FLAGS["saturated"]
+    return made
+
+
+def counts(flags: np.ndarray) -> dict[str, int]:
+    """How many patterns have each flag."""
+    return {name: int((flags & bit > 0).sum()) for name, bit in FLAGS.items()}

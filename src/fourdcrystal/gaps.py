@@ -1,0 +1,138 @@
+"""What a camera can't see: gaps between chips, dead and hot pixels, the shadow of a beam stop.
+
+They are found from the scan itself: pixels that never change although their neighbours' counts say that they must.
+Narrow ones are filled from their neighbours, so that no detector takes an edge of a gap for one of a disk; peaks on
+disks that are mostly hidden are left out, since half a disk pulls its own position.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum_filter, minimum_filter
+from scipy.spatial import cKDTree
+
+from fourdcrystal.peaks import Peaks
+
+LEAST_PATTERNS = 4  # different ones; fewer can't tell a gap from an empty place
+IMPROBABLE = 20.0  # counts that should have come in all patterns together: none come with a probability of exp(-20)
+SCALES = (1.5, 4.0, 12.0)  # px; how far neighbours are asked, for lines as for beam stops
+LIT = 0.7  # of the frame's middle: a camera with a background
+LARGEST = 0.2  # of the frame; what is dark on a larger area is where no electron goes
+HOT = 20.0  # times all its neighbours
+NEIGHBOURS = 8  # that a blind pixel is filled from
+HIDDEN = 0.1  # of a disk; a peak on a disk of which more is hidden is left out
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Pixels that don't count.
+
+    Attributes:
+        blind: All of them, (X, Y) bool.
+        filled: Flat indices of those that are filled from their neighbours, (M,).
+        sources: Flat indices of the pixels that each is filled from, (M, K).
+        weights: Of each source, (M, K).
+    """
+
+    blind: np.ndarray
+    filled: np.ndarray
+    sources: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """How many pixels don't count."""
+        return int(self.blind.sum())
+
+    @property
+    def stop(self) -> int:
+        """How many of them lie so deep in a blind area that no neighbour can stand for them: a beam stop."""
+        return self.count - len(self.filled)
+
+    def fill(self, patterns: np.ndarray) -> np.ndarray:
+        """Patterns with blind pixels filled from their neighbours, deep ones set to 0; (N, X, Y), a copy if any are."""
+        if not self.count:
+            return patterns
+        flat = patterns.reshape(len(patterns), -1).copy()
+        flat[:, self.blind.ravel()] = 0
+        flat[:, self.filled] = (flat[:, self.sources] * self.weights).sum(-1)
+        return flat.reshape(patterns.shape)
+
+    def unhidden(self, peaks: Peaks, radius: float) -> Peaks:
+        """Peaks whose disks, of a radius [px], are seen nearly whole."""
+        if not self.count or not len(peaks):
+            return peaks
+        steps = np.arange(-np.ceil(radius), np.ceil(radius) + 1).astype(int)
+        disk = np.argwhere(np.hypot(steps[:, None], steps[None]) <= max(radius, 1.0)) + steps[0]
+        at = np.rint(peaks.positions).astype(int)[:, None] + disk
+        inside = (at >= 0).all(-1) & (at < self.blind.shape).all(-1)
+        at = at.clip(0, np.array(self.blind.shape) - 1)
+        hidden = (self.blind[at[..., 0], at[..., 1]] & inside).sum(1) / len(disk)
+        return peaks.where(hidden <= HIDDEN)
+
+    def words(self) -> str | None:
+        """What there is, in a sentence; none for a camera without gaps."""
+        if not self.count:
+            return None
+        share = 100 * self.count / self.blind.size
+        narrow, deep = len(self.filled), self.stop
+        said = [f"{narrow} in gaps or dead, filled from their neighbours"] if narrow else []
+        said += [f"{deep} behind a beam stop"] if deep else []
+        return (
+            f"{self.count} detector pixels ({share:.1f} %) don't count ({'; '.join(said)}); disks that they hide are "
+            "left out"
+        )
+
+
+def of_mask(blind: np.ndarray, radius: float) -> Gaps:
+    """Gaps from a mask of pixels that don't count, (X, Y); farther than ``radius`` [px] from others none is filled."""
+    depth = distance_transform_edt(blind)
+    filled = np.argwhere(blind & (depth <= max(radius, 2.0)))
+    good = np.argwhere(~blind)
+    if not len(filled) or len(good) < NEIGHBOURS:
+        nothing = np.zeros((0, NEIGHBOURS))
+        return Gaps(blind, np.zeros(0, int), nothing.astype(int), nothing)
+    distance, index = cKDTree(good).query(filled, k=NEIGHBOURS)
+    weights = 1 / distance**2
+    sources = np.ravel_multi_index(tuple(good[index].transpose(2, 0, 1)), blind.shape)
+    return Gaps(
+        blind,
+        np.ravel_multi_index(tuple(filled.T), blind.shape),
+        sources,
+        (weights / weights.sum(1, keepdims=True)).astype(np.float32),
+    )
+
+
+def find(patterns: np.ndarray, radius: float) -> Gaps:
+    """Gaps of a camera from patterns spread over a scan.
+
+    Args:
+        patterns: Counts, (N, X, Y); NaN where the camera has none.
+        radius: Of the vacuum probe's disk [px].
+    """
+    missing = ~np.isfinite(patterns)
+    blind = missing.all(0) if len(patterns) else np.zeros(patterns.shape[1:], bool)
+    known = patterns[~(missing & ~blind).any((1, 2))]  # without patterns that are spoiled elsewhere
+    known = np.where(np.isfinite(known), known, 0)
+    known = known[known.max((1, 2), initial=0) > 0]
+    different = len(np.unique(known.sum((1, 2))))
+    if different >= LEAST_PATTERNS:
+        positive = known[known > 0]
+        mean = known.mean(0) / positive.min()  # in electrons, or in the smallest number that there is
+        still = (np.ptp(known, axis=0) == 0) & ~blind
+        seen = ~(still | blind)
+        expected = np.zeros_like(mean)
+        for scale in SCALES:
+            share = gaussian_filter(seen.astype(float), scale)
+            near = gaussian_filter(np.where(seen, mean, 0), scale) / np.clip(share, 1e-9, None)
+            # a scale that sees too few neighbours says nothing
+            expected = np.where((expected == 0) & (share > 0.05), near, expected)
+        around = np.ones((3, 3), bool)
+        around[1, 1] = False
+        dead = minimum_filter(np.where(seen, mean, 0), footprint=around) * different > IMPROBABLE
+        middle = tuple(slice(n // 4, n - n // 4) for n in seen.shape)
+        # where there is no background, as in some simulations, the dark between disks is no gap
+        dark = still & (expected * different > IMPROBABLE)
+        blind |= dark if seen[middle].mean() > LIT and dark.mean() < LARGEST else still & dead
+        blind |= seen & (mean > HOT * maximum_filter(mean, footprint=around)) & (mean * different > IMPROBABLE)
+    return of_mask(blind, radius)

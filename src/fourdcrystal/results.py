@@ -1,0 +1,95 @@
+"""Results over a scan as self-describing Zarr stores: strain, orientation, virtual images; units in every variable."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fourdcrystal import files, mapping
+from fourdcrystal.flags import FLAGS
+from fourdcrystal.mapping import Maps
+from fourdcrystal.search import Found
+from fourdcrystal.strain import COMPONENTS
+
+if TYPE_CHECKING:
+    import xarray
+
+DIMS = ("rx", "ry")
+
+
+def strain(maps: Maps, flag: np.ndarray, grid: tuple[int, int], attributes: dict[str, Any]) -> "xarray.Dataset":
+    """e_xx, e_yy, e_xy, theta and their uncertainties over (rx, ry), with units."""
+    import xarray
+
+    long_names = {"e_xx": "strain along x", "e_yy": "strain along y", "e_xy": "shear strain", "theta": "rotation"}
+    variables = {}
+    for i, name in enumerate(COMPONENTS):
+        units = "rad" if name == "theta" else "1"
+        for suffix, values, kind in (("", maps.strain.values, ""), ("_sigma", maps.strain.sigma, "uncertainty of ")):
+            about = {"units": units, "long_name": kind + long_names[name]}
+            variables[name + suffix] = (DIMS, values[:, i].reshape(grid), about)
+    residual = maps.lattices.residual.reshape(grid)
+    variables["lattice_residual"] = (DIMS, residual, {"units": "px", "long_name": "RMS distance from the lattice"})
+    agreeing = maps.lattices.agreeing.reshape(grid)
+    variables["lattice_peaks"] = (DIMS, agreeing, {"units": "1", "long_name": "peaks on the lattice"})
+    about = {"flag_masks": list(FLAGS.values()), "flag_meanings": " ".join(FLAGS), "long_name": "what was wrong"}
+    variables["flags"] = (DIMS, flag.reshape(grid), about)
+    convention = (
+        "x is the detector's axis 0 turned by frame_degree towards axis 1; strain is the left stretch minus one; theta "
+        "is positive from x towards y; both are relative to the attribute reference [px]"
+    )
+    about = {
+        "convention": convention,
+        "reference": maps.reference.tolist(),
+        "reference_is": "the crystal's lattice" if maps.absolute else "the median of the reference positions",
+        "frame_degree": float(np.degrees(maps.frame)),
+    }
+    return xarray.Dataset(variables, attrs=attributes | about)
+
+
+def orientation(maps: Maps, grid: tuple[int, int], attributes: dict[str, Any]) -> "xarray.Dataset":
+    """Tilt and rotation of the crystal over (rx, ry), with units."""
+    import xarray
+
+    variables = {}
+    for i, axis in enumerate("xy"):
+        about = {"units": "rad", "long_name": f"tilt of the zone axis towards {axis}"}
+        variables[f"tilt_{axis}"] = (DIMS, maps.tilt[:, i].reshape(grid), about)
+        about = {"units": "rad", "long_name": f"uncertainty of the tilt towards {axis}"}
+        variables[f"tilt_{axis}_sigma"] = (DIMS, maps.tilt_sigma[:, i].reshape(grid), about)
+    rotation = mapping.orientations(maps).reshape(*grid, 3, 3)
+    begin = "the reference with its zone axis along z" if maps.zone is None else "the crystal's own frame"
+    about = {"units": "1", "long_name": f"active rotation of the crystal from {begin}"}
+    variables["rotation"] = ((*DIMS, "axis", "crystal_axis"), rotation, about)
+    convention = "the beam travels along +z; the zone axis points along (tilt_x, tilt_y, 1)"
+    known = {} if maps.zone is None else {"zone_axis": list(maps.zone.axis)}
+    return xarray.Dataset(variables, attrs=attributes | known | {"convention": convention})
+
+
+def write(path: Path, dataset: "xarray.Dataset") -> None:
+    """Write a data set as Zarr v3, whole or not at all."""
+    with files.replaced_folder(path) as folder:
+        dataset.to_zarr(folder, mode="w", zarr_format=3, consolidated=False)
+
+
+def virtual_images(found: Found, grid: tuple[int, int], attributes: dict[str, Any]) -> "xarray.Dataset":
+    """Bright and dark field and the number of peaks over (rx, ry); mean and largest pattern over (qx, qy)."""
+    import xarray
+
+    usable = max(int(((found.flags & FLAGS["not_finite"]) == 0).sum()), 1)
+    peaks = np.bincount(found.peaks.pattern, minlength=len(found))
+    maps = {
+        "bright_field": (found.bright, "counts", "counts in the direct beam's disk"),
+        "dark_field": (found.dark, "counts", "counts beyond 1.5 radii of the direct beam's disk"),
+        "peaks": (peaks, "1", "Bragg peaks"),
+    }
+    images = {
+        "mean_pattern": (found.total / usable, "counts", "mean of all patterns without NaN"),
+        "most_pattern": (found.most, "counts", "largest number of every pixel"),
+    }
+    variables = {
+        name: (dims, values.reshape(shape), {"units": units, "long_name": long_name})
+        for dims, shape, group in ((DIMS, grid, maps), (("qx", "qy"), found.total.shape, images))
+        for name, (values, units, long_name) in group.items()
+    }
+    return xarray.Dataset(variables, attrs=attributes)

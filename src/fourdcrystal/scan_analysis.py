@@ -1,0 +1,109 @@
+"""From the words of the command line to how a scan is analysed."""
+
+import argparse
+import re
+from pathlib import Path
+
+import numpy as np
+from pymatgen.core import Structure
+
+from fourdcrystal import correlation, crystals, ellipticity, scan_rotation
+from fourdcrystal.analysis import Analysis, ellipse
+from fourdcrystal.detect_command import region
+from fourdcrystal.errors import InputError
+from fourdcrystal.scans import Scan
+
+NUMBER = r"-?\d+\.?\d*"
+
+
+def of_options(args: argparse.Namespace, scan: Scan, whole: tuple[int, int]) -> Analysis:
+    """What the options on strain and orientation mean for a scan.
+
+    Args:
+        args: The options.
+        scan: What is left of the scan after ``roi``, ``stride`` and ``bin``.
+        whole: Positions of the whole scan, to which a reference region refers.
+
+    Raises:
+        InputError: if one can't be understood, or needs another one that is missing.
+    """
+    structure = None if args.crystal is None else read_structure(args.crystal)
+    for option, value in (("reference", args.reference), ("ellipse", args.ellipse), ("zone-axis", args.zone_axis)):
+        if structure is None and (value == "crystal" or (option == "zone-axis" and value is not None)):
+            raise InputError(
+                f"--{option} {'' if option == 'zone-axis' else 'crystal '}needs --crystal, a structure file"
+            )
+    return Analysis(
+        region=_region(args, whole),
+        crystal=structure,
+        zone_axis=args.zone_axis,
+        absolute=args.reference == "crystal",
+        ellipse=_ellipse(args.ellipse, scan),
+        frame=_frame(args, scan),
+    )
+
+
+def read_structure(path: Path) -> Structure:
+    """A crystal from a structure file, or from one of this package's crystal files.
+
+    Raises:
+        InputError: if it is missing or can't be read.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such crystal file")
+    if path.suffix == ".json" and '"spacegroup"' in path.read_text():
+        return crystals.read(path).structure
+    try:
+        return Structure.from_file(str(path))
+    except Exception as error:  # any parser's complaint; said in one sentence
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: can't be read as a crystal structure ({reason[:200]})") from error
+
+
+def _region(args: argparse.Namespace, whole: tuple[int, int]) -> np.ndarray | None:
+    if args.reference in ("median", "crystal"):
+        return None
+    try:
+        chosen = region(args.reference)
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"--reference: {error}; allowed are also median and crystal") from None
+    mask = np.zeros(whole, bool)
+    mask[chosen] = True
+    x, y = args.roi or (slice(None), slice(None))
+    used = mask[x, y][:: args.stride, :: args.stride]
+    if not used.any():
+        raise InputError("--reference holds no position of the scan that is detected")
+    return used.ravel()
+
+
+def _ellipse(text: str | None, scan: Scan) -> np.ndarray | str:
+    if text is None:
+        return np.eye(2)
+    if text == "crystal":
+        return "crystal"
+    if text == "ring":
+        some = scan.sample(64)
+        mean = some[np.isfinite(some).all((1, 2))].mean(0)
+        return ellipticity.find(mean, scan.centre, correlation.radius(scan.probe))
+    if not re.fullmatch(f"{NUMBER},{NUMBER}", text) or not 1 <= float(text.split(",")[0]) <= 1.5:
+        raise InputError(
+            f"--ellipse is '{text}'; allowed are RATIO,DEGREES (ratio 1 to 1.5), such as 1.02,30, crystal, ring"
+        )
+    ratio, degrees = map(float, text.split(","))
+    return ellipse(ratio, np.radians(degrees))
+
+
+def _frame(args: argparse.Namespace, scan: Scan) -> float | str:
+    if args.rotation is not None and args.frame != "scan":
+        raise InputError("--rotation is only used with --frame scan")
+    if args.frame in ("detector", "lattice"):
+        return 0.0 if args.frame == "detector" else "lattice"
+    if args.frame == "scan":
+        if args.rotation == "find":
+            return scan_rotation.find(scan.masses())
+        if args.rotation is None or not re.fullmatch(NUMBER, args.rotation):
+            raise InputError("--frame scan needs --rotation, the angle of the scan on the detector in degrees, or find")
+        return float(np.radians(float(args.rotation)))
+    if not re.fullmatch(NUMBER, args.frame):
+        raise InputError(f"--frame is '{args.frame}'; allowed are detector, lattice, scan, or an angle in degrees")
+    return float(np.radians(float(args.frame)))

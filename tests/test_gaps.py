@@ -1,0 +1,79 @@
+"""What the camera can't see is found in the scan itself; it makes no peaks and pulls none."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from disk_patterns import disk, scan
+
+from fourdcrystal import correlation, detection, gaps
+from fourdcrystal.detectors import Correlator
+from fourdcrystal.flags import FLAGS, of_patterns
+
+
+@pytest.fixture(scope="module")
+def whole():
+    made = scan((4, 5))
+    return replace(made, patterns=made.patterns + np.random.default_rng(0).poisson(2.0, made.patterns.shape))
+
+
+def without(made, blind, value=0.0):
+    patterns = made.patterns.copy()
+    patterns[:, :, blind] = value
+    return replace(made, patterns=patterns)
+
+
+def cross(shape):
+    blind = np.zeros(shape, bool)
+    blind[59:61], blind[:, 30:32] = True, True
+    return blind
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_the_gap_between_chips_is_found_and_filled(whole, value):
+    made = without(whole, cross(whole.shape), value)
+    found = gaps.find(made.sample(20), correlation.radius(made.probe))
+    np.testing.assert_array_equal(found.blind, cross(whole.shape))
+    filled = found.fill(made.sample(1))
+    assert np.isfinite(np.where(found.blind, filled, 0)).all() and found.stop == 0
+    assert "filled from their neighbours" in found.words()
+
+
+def test_a_whole_camera_has_no_gaps(whole):
+    assert gaps.find(whole.sample(20), 4.0).count == 0
+    assert gaps.find(whole.sample(20), 4.0).words() is None
+
+
+def test_the_dark_between_disks_of_a_simulation_without_background_is_no_gap():
+    assert gaps.find(scan((4, 5)).sample(20), 4.0).count == 0
+
+
+def test_one_pattern_again_and_again_says_nothing_about_gaps(whole):
+    assert gaps.find(np.repeat(whole.sample(1), 20, axis=0), 4.0).count == 0
+
+
+def test_a_hot_pixel_does_not_count(whole):
+    patterns = whole.patterns.copy()
+    patterns[:, :, 20, 70] = 30000 + np.arange(20).reshape(4, 5)
+    found = gaps.find(patterns.reshape(-1, 96, 96), 4.0)
+    assert np.argwhere(found.blind).tolist() == [[20, 70]]
+
+
+def test_disks_behind_a_gap_or_beam_stop_are_left_out_and_strain_stays(whole):
+    stop = disk(whole.shape, (48.3, 47.8), 9.0) > 0.5  # hides the direct beam
+    for blind in (cross(whole.shape), stop):
+        found = detection.detect(without(whole, blind), Correlator())
+        near = blind[tuple(np.rint(found.peaks.positions).astype(int).T)]
+        assert len(found.peaks) > 200 and not near.any()
+        assert found.maps.lattices.fitted.all() and len(found.notes) == 1
+        reference = detection.detect(whole, Correlator())
+        np.testing.assert_allclose(found.maps.reference, reference.maps.reference, atol=0.05)
+        np.testing.assert_allclose(found.maps.centres, reference.maps.centres, atol=0.3)
+
+
+def test_nan_only_in_gaps_is_no_reason_to_skip_a_pattern():
+    patterns = np.ones((2, 20, 20), np.float32)
+    blind = np.zeros((20, 20), bool)
+    blind[5] = True
+    patterns[:, 5], patterns[1, 3, 3] = np.nan, np.nan
+    assert of_patterns(patterns, blind).tolist() == [0, FLAGS["not_finite"]]

@@ -1,0 +1,71 @@
+"""A scan searched in parts, killed or shared among jobs gives the same, to the last bit, as in one go."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from disk_patterns import scan
+
+from fourdcrystal import detection, search
+from fourdcrystal.detectors import Correlator
+from fourdcrystal.search import Found
+
+
+@pytest.fixture(scope="module")
+def made():
+    return replace(scan((4, 5)), identity="made")
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(search, "PATTERNS", 5)
+
+
+def same(one: Found, other: Found) -> None:
+    for name in ("flags", "bright", "dark", "total", "most"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for name in ("pattern", "qx_px", "qy_px", "intensity"):
+        np.testing.assert_array_equal(getattr(one.peaks, name), getattr(other.peaks, name))
+
+
+def test_parts_make_the_same_as_a_single_run(made, tmp_path):
+    single = detection.detect(made, Correlator())
+    for part in (3, 1, 2):
+        assert detection.detect(made, Correlator(), folder=tmp_path, part=(part, 3)) is None
+    assert len(list(tmp_path.glob("*.npz"))) == 4
+
+    class Unused(Correlator):
+        def detect(self, patterns, probe):
+            raise AssertionError("everything was searched before")
+
+    joined = detection.detect(made, Unused(), folder=tmp_path)
+    same(single.found, joined.found)
+    np.testing.assert_array_equal(single.maps.strain.values, joined.maps.strain.values)
+
+
+def test_a_killed_run_goes_on_and_other_options_begin_anew(made, tmp_path, capsys):
+    class Killed(Correlator):
+        calls = 0
+
+        def detect(self, patterns, probe):
+            Killed.calls += 1
+            if Killed.calls == 3:
+                raise KeyboardInterrupt
+            return super().detect(patterns, probe)
+
+    with pytest.raises(KeyboardInterrupt):
+        detection.detect(made, Killed(), folder=tmp_path)
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+    resumed = detection.detect(made, Killed(), folder=tmp_path)
+    assert Killed.calls == 3 + 2 and "10 of 20 patterns were searched before" in capsys.readouterr().out
+    same(resumed.found, detection.detect(made, Correlator()).found)
+    detection.detect(made, Correlator(threshold=0.1), folder=tmp_path)
+    assert len(list(tmp_path.glob("*.npz"))) == 8
+
+
+def test_virtual_images_add_up(made):
+    found = detection.detect(made, Correlator()).found
+    np.testing.assert_allclose(found.total, made.patterns.sum((0, 1)))
+    np.testing.assert_array_equal(found.most, made.patterns.max((0, 1)))
+    assert (found.bright + found.dark < made.patterns.sum((2, 3)).ravel()).all()  # the disk's rim is in neither
+    assert (found.bright > 0.02 * made.patterns.sum((2, 3)).ravel()).all()
