@@ -69,6 +69,30 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, ema):
         torch.testing.assert_close(resumed.network.state_dict()[name], weights, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    "overrides", [[], ["trainer.ema=null"], ["trainer.patience=1", "optimiser.learning_rate=1e-12"]]
+)
+def test_a_training_killed_after_its_last_step_ends_with_the_same_weights(tmp_path, overrides):
+    settings = composed(tmp_path, *overrides)
+    whole, history = fitted(settings)
+    assert (tmp_path / checkpoints.NAME).is_file()  # as long as the model isn't written
+    resumed, resumed_history = fitted(settings)
+    assert resumed_history.rows == history.rows
+    for name, weights in whole.network.state_dict().items():
+        torch.testing.assert_close(resumed.network.state_dict()[name], weights, rtol=0, atol=0)
+
+
+def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path, capsys):
+    settings = composed(tmp_path)
+    whole, _ = fitted(settings)
+    content = (tmp_path / checkpoints.NAME).read_bytes()
+    (tmp_path / checkpoints.NAME).write_bytes(content[: len(content) // 2])
+    again, _ = fitted(settings)
+    assert "is damaged" in capsys.readouterr().out
+    for name, weights in whole.network.state_dict().items():
+        torch.testing.assert_close(again.network.state_dict()[name], weights, rtol=0, atol=0)
+
+
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(tmp_path, capsys):
     with pytest.raises(RuntimeError, match="killed"):
         fitted(composed(tmp_path), fails_after=10)

@@ -34,11 +34,13 @@ class History(callbacks.Callback):
     def __init__(self, steps: int) -> None:
         self.steps, self.rows, self.seconds = steps, [], 0.0
         self._started = self._mark = self._said = 0.0
-        self._first_step = 0
+        self._first_step, self.ended = 0, False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._started = self._mark = self._said = time.monotonic()
         self._first_step = trainer.global_step
+        if (stopping := trainer.early_stopping_callback) is not None and stopping.stopped_epoch:
+            trainer.should_stop = True  # it had stopped when it was killed
         if trainer.is_global_zero and trainer.world_size > 1:
             print(f"{trainer.world_size} processes", flush=True)
 
@@ -56,6 +58,9 @@ class History(callbacks.Callback):
         self.rows.append(row)
         validation = row.get("validation_loss", float("nan"))
         self._say(trainer, f": loss {row['train_loss']:.4f}, validation {validation:.4f}")
+
+    def on_train_end(self, *_: Any) -> None:
+        self.ended = True
 
     def _say(self, trainer: lightning.Trainer, losses: str) -> None:
         self._said = time.monotonic()
@@ -134,7 +139,13 @@ def fit(
     with warnings.catch_warnings():
         # advice about workers, loggers and devices, each of which a setting has decided
         warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-        trainer(experiment, history).fit(learner, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        run = trainer(experiment, history)
+        run.fit(learner, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    if not history.ended:
+        # nothing was left to train, and Lightning then leaves out the end, where averages become the weights
+        for callback in run.callbacks:
+            if isinstance(callback, callbacks.WeightAveraging):
+                callback.on_train_end(run, learner)
     return learner.cpu(), history
 
 
