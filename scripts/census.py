@@ -1,6 +1,5 @@
 """Count the crystals of a sample sheet by class, crystal system and split, and draw the counts."""
 
-import json
 from pathlib import Path
 
 from fourdcrystal import commandline
@@ -9,14 +8,12 @@ from fourdcrystal import commandline
 def main() -> None:
     parser = commandline.parser(__doc__)
     parser.add_argument("sheet", type=commandline.existing, help="sample sheet (.csv)")
-    parser.add_argument("--counts", type=commandline.existing, help="counts of rejected crystals (.json)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="census to write (.json)")
     parser.add_argument("--picture", type=Path, required=True, help="picture to write (.png)")
     args = parser.parse_args()
-    from fourdcrystal import census, sheet
+    from fourdcrystal import census
 
-    counts = json.loads(args.counts.read_text()) if args.counts else {}
-    content = counts | census.count(sheet.read(args.sheet))
+    content = census.of_sheet(args.sheet)
     census.plot(args.picture, content)
     census.write(args.output, content)
 

@@ -1,5 +1,6 @@
 """Add the crystals of a further selection to a data set's sample sheet; those it has keep their split."""
 
+import shutil
 from pathlib import Path
 
 from fourdcrystal import commandline
@@ -16,6 +17,8 @@ def main() -> None:
     before = sheet.read(args.before)
     rows = growth.grown(before, sheet.read(args.selected))
     sheet.write(args.output, rows)
+    if (counts := sheet.counts_beside(args.selected)).exists():  # what the further selection rejected
+        shutil.copy(counts, sheet.counts_beside(args.output))
     print(f"{args.output}: {len(before)} crystals as they were, {len(rows) - len(before)} more")
 
 

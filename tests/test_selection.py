@@ -217,14 +217,19 @@ def law_of_the_demo(tmp_path_factory):
     return selection.select(candidates, chosen.crystals, chosen.seed), counts
 
 
-def test_the_committed_sheet_is_what_the_law_gives_with_the_committed_settings(law_of_the_demo):
-    rows, _ = law_of_the_demo
+def test_the_committed_sheet_and_counts_are_what_the_law_gives_with_the_committed_settings(law_of_the_demo):
+    rows, counts = law_of_the_demo
     assert sheet.read(CONFIG / "crystals.csv") == rows
+    committed = census.read_counts(CONFIG / "crystals.counts.json", rows)
+    assert committed | {"database_versions": counts["database_versions"]} == counts
 
 
 def test_every_offered_crystal_is_accounted_for(law_of_the_demo):
-    _, counts = law_of_the_demo
+    rows, counts = law_of_the_demo
     assert counts["offered"] == counts["accepted"] + sum(counts["rejected"].values()) == 288
+    assert counts["rejected"]["too many sites"] > 30  # the demo wants small crystals
+    assert counts["rejected"]["partial occupancy"] == 0  # counted, and said to be none
+    assert "288 crystals offered; rejected: too many sites " in census.words(counts, rows)
 
 
 def test_the_demo_has_all_crystal_systems_and_never_trains_on_zincblende():
@@ -236,7 +241,29 @@ def test_the_demo_has_all_crystal_systems_and_never_trains_on_zincblende():
 
 def test_a_census_counts_every_crystal_of_the_sheet_and_is_drawn(tmp_path):
     rows = selection.select(offered(SIZES), Crystals(), 1)
-    content = census.count(rows) | {"offered": 4000, "accepted": 3912, "rejected": {"too many sites": 88}}
+    sheet.write(tmp_path / "crystals.csv", rows)
+    assert "rejected" not in census.of_sheet(tmp_path / "crystals.csv")
+    rejected = {"too many sites": 88, "partial occupancy": 0}
+    census.write(tmp_path / "crystals.counts.json", {"offered": 4000, "accepted": 3912, "rejected": rejected})
+    content = census.of_sheet(tmp_path / "crystals.csv")
     assert content["selected"] == sum(content["splits"].values()) == sum(c["selected"] for c in content["classes"])
+    assert content["rejected"] == rejected
     census.plot(tmp_path / "census.png", content)
     assert (tmp_path / "census.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"offered": 40, "acc', "can't be read as the counts of a selection"),
+        ("[]", "can't be read as the counts of a selection"),
+        ('{"offered": 40, "accepted": 40, "rejected": {}}', "is of another selection than the sample sheet beside it"),
+        ('{"offered": 9999, "accepted": 4000, "rejected": {}}', "is of another selection"),
+    ],
+)
+def test_counts_that_are_damaged_or_of_another_selection_are_refused(tmp_path, text, said):
+    sheet.write(tmp_path / "crystals.csv", selection.select(offered(SIZES), Crystals(), 1))
+    (tmp_path / "crystals.counts.json").write_text(text)
+    with pytest.raises(InputError, match=said) as caught:
+        census.of_sheet(tmp_path / "crystals.csv")
+    assert "\n" not in str(caught.value)

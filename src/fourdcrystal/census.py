@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fourdcrystal import sheet
 from fourdcrystal.classification import Classified
 from fourdcrystal.crystals import SYSTEMS, crystal_system
+from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
-from fourdcrystal.limits import rejection
+from fourdcrystal.limits import REASONS, rejection
 from fourdcrystal.selection import Candidate
 from fourdcrystal.settings import Crystals
 from fourdcrystal.sheet import SPLITS, Row
-from fourdcrystal.sources import Entry
+from fourdcrystal.sources import PARTIAL_OCCUPANCY, Entry
 
 
 def candidates(
@@ -27,14 +29,17 @@ def candidates(
         crystals: Limits, and which classes are meant.
 
     Returns:
-        Candidates for the selection, and a dictionary: offered, accepted, rejected (number by reason).
+        Candidates for the selection, and a dictionary: source, database_versions, limits, offered, accepted, rejected
+        (number by reason; those of the limits also where there is none).
     """
     found: list[Candidate] = []
-    rejected: Counter[str] = Counter()
+    rejected: Counter[str] = Counter(dict.fromkeys((PARTIAL_OCCUPANCY, *REASONS), 0))
+    versions: set[str] = set()
     offered = 0
     known = iter(classified)
     for entry in entries:
         offered += 1
+        versions.add(entry.source["database_version"])
         if entry.structure is None:
             rejected[entry.problem] += 1
             continue
@@ -53,8 +58,61 @@ def candidates(
                 source_id=entry.source["id"],
             )
         )
-    counts = {"offered": offered, "accepted": len(found), "rejected": dict(rejected.most_common())}
+    counts = {
+        "source": crystals.source,
+        "database_versions": sorted(versions - {""}),
+        "limits": crystals.limits.model_dump(mode="json"),
+        "offered": offered,
+        "accepted": len(found),
+        "rejected": dict(rejected.most_common()),
+    }
     return found, counts
+
+
+def read_counts(path: Path, rows: Sequence[Row]) -> dict[str, Any]:
+    """What became of everything that a source offered, when the crystals of a sheet were selected from it.
+
+    Args:
+        path: What the selection wrote beside the sheet.
+        rows: The sheet.
+
+    Raises:
+        InputError: if the file can't be read, or is of another selection than the sheet.
+    """
+    try:
+        counts = json.loads(path.read_text())
+        accepted, rejected = int(counts["accepted"]), {str(k): int(n) for k, n in counts["rejected"].items()}
+        whole = accepted + sum(rejected.values()) == int(counts["offered"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: can't be read as the counts of a selection ({error}); remove it or restore it"
+        ) from error
+    if not whole or sum({row.prototype: row.class_size for row in rows}.values()) > accepted:
+        raise InputError(
+            f"{path}: is of another selection than the sample sheet beside it, whose classes have more crystals than "
+            f"the {accepted} that it accepts; copy both from one selection, or remove it"
+        )
+    return counts
+
+
+def words(counts: dict[str, Any], rows: Sequence[Row]) -> str:
+    """One line on what was offered, what was rejected and why, and what was selected."""
+    reasons = ", ".join(f"{reason} {number}" for reason, number in counts["rejected"].items() if number) or "none"
+    return (
+        f"{counts['offered']} crystals offered; rejected: {reasons}; {counts['accepted']} within the limits; "
+        f"{len(rows)} selected of {len({row.prototype for row in rows})} classes"
+    )
+
+
+def of_sheet(path: Path) -> dict[str, Any]:
+    """The census of a sample sheet, with what its selection rejected where that was kept beside it.
+
+    Raises:
+        InputError: if the sheet or the counts can't be used.
+    """
+    rows = sheet.read(path)
+    beside = sheet.counts_beside(path)
+    return (read_counts(beside, rows) if beside.exists() else {}) | count(rows)
 
 
 def count(rows: Sequence[Row]) -> dict[str, Any]:
@@ -92,10 +150,11 @@ def plot(path: str | Path, content: dict[str, Any]) -> None:
     number = Counter(zip(size.tolist(), selected.tolist(), strict=True))
     x, y, n = (np.array(v) for v in zip(*((a, b, k) for (a, b), k in number.items()), strict=True))
     line = np.geomspace(1, max(size.max(), 2), 50)
-    scale = selected.sum() / np.sqrt(size).sum()
+    free = selected < size  # the others give all they have, and can't follow the law
+    scale = selected[free].sum() / np.sqrt(size[free]).sum() if free.any() else 1.0
     bars = {f"selected: {word}": count for word, count in content["splits"].items() if count}
     if "accepted" in content:
-        bars["within limits, not selected"] = content["accepted"] - content["selected"]
+        bars["within the limits, not selected"] = content["accepted"] - content["selected"]
         bars |= {f"rejected: {reason}": count for reason, count in content["rejected"].items()}
     colours = ["C0" if name.startswith("selected") else "0.75" for name in bars]
     with plots.figure(path, columns=2, size=(4.6, 3.4)) as (_, axes):
@@ -114,5 +173,7 @@ def plot(path: str | Path, content: dict[str, Any]) -> None:
         drawn = right.barh(list(bars), list(bars.values()), color=colours)
         right.bar_label(drawn, padding=3)
         right.invert_yaxis()
-        right.set(xlabel="crystals", xscale="log" if max(bars.values()) > 1000 else "linear")
-        right.margins(x=0.15)
+        right.set_xlabel("crystals")
+        if max(bars.values()) > 1000:
+            right.set_xscale("symlog", linthresh=1)  # a logarithm, but for zero
+        right.margins(x=0.2)

@@ -16,6 +16,7 @@ TOO_MANY_SITES = "too many sites"
 EDGE_TOO_LONG = "edge too long"
 ATOMS_OVERLAP = "overlapping atoms"
 NO_SCATTERING_FACTOR = "element without scattering factor"
+REASONS = (TOO_MANY_SITES, EDGE_TOO_LONG, ATOMS_OVERLAP, NO_SCATTERING_FACTOR)
 
 
 @dataclass(frozen=True)

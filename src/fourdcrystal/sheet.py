@@ -99,6 +99,11 @@ def _row(line: dict[str, str], where: str) -> Row:
     return Row(**{**{c: line[c] for c in COLUMNS}, **numbers})
 
 
+def counts_beside(path: str | Path) -> Path:
+    """Where the counts of a selection lie: ``crystals.counts.json`` beside ``crystals.csv``."""
+    return Path(path).with_suffix(".counts.json")
+
+
 def one(path: str | Path, id: str) -> Row:
     """The row of one crystal.
 

@@ -33,6 +33,7 @@ else:
             f"{RESULTS}/logs/collect.log",
         benchmark:
             f"{RESULTS}/benchmarks/collect.tsv"
+        localrule: True  # nodes of a cluster often have no network
         conda:
             "../../envs/crystals.yaml"
         params:
@@ -62,18 +63,19 @@ else:
     checkpoint select_crystals:
         """The square-root law: of a prototype with N crystals, √N are taken, and split into training and test.
 
-        Copy the sample sheet and name it in `crystals.sheet` to freeze the selection.
+        Copy the sample sheet and the counts beside it, and name the sheet in `crystals.sheet`, to freeze the selection.
         """
         input:
             structures=rules.collect.output,
             classes=rules.classify.output,
         output:
             sheet=f"{RESULTS}/crystals.csv",
-            counts=f"{CRYSTALS}/counts.json",
+            counts=f"{RESULTS}/crystals.counts.json",
         log:
             f"{RESULTS}/logs/select_crystals.log",
         benchmark:
             f"{RESULTS}/benchmarks/select_crystals.tsv"
+        localrule: True
         params:
             settings=recipe.part(
                 settings,
@@ -86,14 +88,17 @@ else:
             ),
         shell:
             "python $SCRIPTS/select_crystals.py --settings {params.settings:q} {input.structures} {input.classes}"
-            " -o {output.sheet} --counts {output.counts} > {log} 2>&1"
+            " -o {output.sheet} > {log} 2>&1"
 
 
 rule census:
-    """Crystals by class, crystal system and split, and those that were rejected, by reason."""
+    """Crystals by class, crystal system and split, and those that were rejected, by reason.
+
+    What was rejected is known from the selection, whose counts lie beside the sample sheet.
+    """
     input:
         sheet=SHEET or rules.select_crystals.output.sheet,
-        counts=[] if SHEET else rules.select_crystals.output.counts,
+        counts=COUNTS if SHEET else rules.select_crystals.output.counts,
     output:
         counts=f"{CRYSTALS}/census.json",
         picture=report(
@@ -106,13 +111,11 @@ rule census:
         f"{RESULTS}/logs/census.log",
     benchmark:
         f"{RESULTS}/benchmarks/census.tsv"
+    localrule: True
     conda:
         "../../envs/crystals.yaml"
-    params:
-        counts=lambda wildcards, input: (f"--counts {input.counts}" if input.counts else ""),
     shell:
-        "python $SCRIPTS/census.py {input.sheet} {params.counts} -o {output.counts} --picture {output.picture}"
-        " > {log} 2>&1"
+        "python $SCRIPTS/census.py {input.sheet} -o {output.counts} --picture {output.picture}" " > {log} 2>&1"
 
 
 rule crystals:
@@ -131,7 +134,7 @@ rule crystals:
     benchmark:
         f"{RESULTS}/benchmarks/crystals/{{crystal}}.tsv"
     wildcard_constraints:
-        crystal=r"(?!(census|counts)\.json$)[A-Za-z0-9][A-Za-z0-9._-]*",
+        crystal=r"(?!census\.json$)[A-Za-z0-9][A-Za-z0-9._-]*",
     localrule: True
     conda:
         "../../envs/crystals.yaml"

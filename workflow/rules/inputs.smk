@@ -12,6 +12,8 @@ from fourdcrystal import structurefiles
 CRYSTALS = f"{RESULTS}/crystals"
 CLASSES = f"{CRYSTALS}/classes.parquet"
 SHEET = settings.crystals.sheet
+# what the selection of the sheet rejected, where it was kept beside the sheet
+COUNTS = [path for path in ([sample_sheet.counts_beside(SHEET)] if SHEET else []) if path.exists()]
 # all that a source offers, or the crystals of the sample sheet only
 STRUCTURES = f"{CRYSTALS}/{'listed' if SHEET else 'structures'}.parquet"
 
