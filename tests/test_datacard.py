@@ -28,10 +28,22 @@ def test_a_data_card_counts_names_licences_and_can_be_followed(dataset):
     assert "| made up | 0 | CC0-1.0 | 2 | nobody |" in card
     assert "thicknesses: 100, 200, 400 Å" in card and "beam energies: 200 keV" in card
     assert catalogue.identity(dataset / "catalogue.parquet") in card
-    example = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
-    assert len([line for line in example.splitlines() if line]) == 5
-    check = "\nassert images['cbed'].shape == (32, 48) and images['vg'].max() > 1"
-    done = subprocess.run([sys.executable, "-c", example + check], cwd=dataset, capture_output=True, text=True)
+
+
+CHECKS = (
+    "assert float(pattern.sum()) > 1 and pattern.shape == (32, 48)",
+    "assert images['cbed'].shape == (32, 48) and images['vg'].max() > 1 and images['qz'].dtype == torch.float32",
+    "assert patterns.shape == (1, 2, 3, 32, 48) and patterns.max() > 0.05",
+)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_quartet_is_read_in_five_lines_without_this_package(dataset, number):
+    card = datacard.make(dataset / "catalogue.parquet", dataset / "patterns")
+    example = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[number]
+    assert len([line for line in example.splitlines() if line]) <= 5
+    program = f"import sys; sys.modules['fourdcrystal'] = None\n{example}\n{CHECKS[number]}"
+    done = subprocess.run([sys.executable, "-c", program], cwd=dataset, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -10,15 +10,37 @@ from fourdcrystal.files import replaced
 if TYPE_CHECKING:
     import pandas as pd
 
+# each of at most five lines, without this package; a test runs them
 READING = """\
-```python
-import pandas, torch, xarray
+With xarray, nothing is read before it is used:
 
-row = pandas.read_parquet("catalogue.parquet").iloc[0]
-store = xarray.open_zarr(f"patterns/{row.crystal}.zarr")
-quartet = store.isel({name: row[name] for name in ("orientation", "energy", "semiangle", "thickness")})
-images = {name: torch.from_numpy(quartet[name].values).float() for name in ("cbed", "probe", "vg", "qz")}
+```python
+import xarray
+
+store = xarray.open_zarr("patterns/{crystal}.zarr")
+pattern = store.cbed.isel(orientation=0).sel(energy={energy:g}, semiangle={semiangle:g}, thickness={thickness:g})
+print(store.attrs["crystal"]["formula"], dict(store.sizes), float(pattern.sum()))
 ```
+
+One quartet as torch tensors:
+
+```python
+import torch, xarray
+
+quartet = xarray.open_zarr("patterns/{crystal}.zarr").isel(orientation=0, energy=0, semiangle=0, thickness=0)
+images = {{name: torch.from_numpy(quartet[name].values).float() for name in ("cbed", "probe", "vg", "qz")}}
+```
+
+All patterns of an orientation as a NumPy array (zarr decodes):
+
+```python
+import numpy, zarr
+
+store = zarr.open_group("patterns/{crystal}.zarr", mode="r")
+patterns = numpy.asarray(store["cbed"][0], dtype="float32")  # energy, semiangle, thickness, qx, qy
+```
+
+A row of `pandas.read_parquet("catalogue.parquet")` says where a quartet is: its store's name, and indices of the axes.
 """
 
 
@@ -46,6 +68,11 @@ def make(path: Path, patterns: Path) -> str:
     size = sum(
         f.stat().st_size for c in crystals["crystal"] for f in (patterns / f"{c}.zarr").rglob("*") if f.is_file()
     )
+    first = {
+        "energy": recipe["microscope"]["energy"],
+        "semiangle": recipe["microscope"]["semiangle_cutoff"],
+        "thickness": recipe["specimen"]["thickness"],
+    }
     detector = recipe["detector"]
     shape = f"{detector['shape'][0]} x {detector['shape'][1]}"
     parts = [
@@ -66,7 +93,10 @@ def make(path: Path, patterns: Path) -> str:
         "Every store names its crystal's source, id, licence and citation in its attributes (`crystal.source`)."
         " Patterns are derived from these structures: pass the attribution on.\n",
         "## Reading\n",
-        READING,
+        READING.format(
+            crystal=table["crystal"].iloc[0],
+            **{name: first[name][0] for name in ("energy", "semiangle", "thickness")},
+        ),
         "The format is described in docs/data_format.md of 4D-Crystal. `python scripts/verify.py FOLDER` checks every"
         " byte, `python scripts/remake.py --row N` makes any quartet again.\n",
         "## Limits\n",
