@@ -172,6 +172,9 @@ def forge(store: Path, array: str, change) -> None:
             "cbed: orientation 0 has values that are negative or not finite",
         ),
         ("probe", lambda v: v * np.float16(0.5), "probe: is not a probe with maximum 1"),
+        ("probe", lambda v: (v * np.float32(1.001)).astype(np.float16), "probe: is not a probe with maximum 1"),
+        ("intensity", lambda v: 2 * v, "intensity: orientation 0: cbed does not add up"),
+        ("qz", lambda v: v + np.float16(0.01), "qz: orientation 0, energy 0 is not the map that its reflections draw"),
         (
             "vg",
             lambda v: np.roll(v, 2, axis=-1),

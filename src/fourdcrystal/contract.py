@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from fourdcrystal import labels
 from fourdcrystal.layout import ARRAYS, IMAGE, dimensions
-from fourdcrystal.precision import POTENTIAL_STEP
+from fourdcrystal.precision import HEIGHT_STEP, POTENTIAL_STEP
 from fourdcrystal.settings import DetectorSettings, Labels
 
 PURPOSES = {"unrotated", "zone_axis", "mistilted", "random"}
 ON_LATTICE = 1e-6  # 1/Å; how far a reflection may lie from the lattice, which is stored in double precision
+WHOLE_BEAM = 1.002  # of the beam at most on the detector, with the rounding of patterns and probe
 Breach = tuple[str, str]  # array, what is wrong with it
 
 
@@ -117,10 +118,12 @@ def _reflections(small: Mapping[str, NDArray[Any]], structure: Mapping[str, Any]
 def _patterns(group: zarr.Group, small: Mapping[str, NDArray[Any]]) -> Iterator[Breach]:
     """Probes with maximum 1; intensities that are not negative and add up to what was recorded."""
     probe = small["probe"].astype(np.float32)
-    if (np.abs(probe.max((-2, -1)) - 1) > 2e-3).any() or (probe < 0).any():
+    if (probe.max((-2, -1)) != 1).any() or (probe < 0).any():
         yield "probe", "is not a probe with maximum 1"
     if ((small["seam_fraction"] < 0) | (small["seam_fraction"] > 1)).any():
         yield "seam_fraction", "is not a fraction"
+    if ((small["intensity"] <= 0) | (small["intensity"] > WHOLE_BEAM)).any():
+        yield "intensity", "is not a fraction of the beam"
     beam = probe.sum((-2, -1), dtype=np.float64)
     for orientation in range(len(small["rotation"])):
         cbed = np.asarray(group["cbed"][orientation]).astype(np.float32)
@@ -147,6 +150,9 @@ def _labels(group: zarr.Group, small: Mapping[str, NDArray[Any]], settings: Labe
         for e, energy in enumerate(small["energy"]):
             weights = labels.weights(table, float(energy), settings)
             centres = labels.positions(table.g, dq, shape)
-            drawn, _ = labels.draw(centres, weights, table.g[:, 2], shape, settings.width)
+            drawn, height = labels.draw(centres, weights, table.g[:, 2], shape, settings.width)
             if (np.abs(vg[e] - drawn) > POTENTIAL_STEP + 0.004 * drawn).any():
                 yield "vg", f"orientation {orientation}, energy {e} is not the map that its reflections draw"
+            clear = drawn > 0.01 * drawn.max(initial=0)  # well above where it is no longer defined
+            if (np.abs(qz[e] - height)[clear] > HEIGHT_STEP + 0.004 * np.abs(height[clear])).any():
+                yield "qz", f"orientation {orientation}, energy {e} is not the map that its reflections draw"
