@@ -1,4 +1,4 @@
-"""Verify a store, a folder of stores or a whole data set: every byte, the contract, the physics, the catalogue."""
+"""Verify a store, a folder of stores or a data set, packed or not: every byte, contract, physics, catalogue."""
 
 import json
 from dataclasses import asdict
@@ -9,14 +9,17 @@ from fourdcrystal import commandline
 
 def main() -> None:
     parser = commandline.parser(__doc__)
-    parser.add_argument("path", type=commandline.existing, help="store, folder of stores, or folder of results")
+    parser.add_argument("path", type=commandline.existing, help="store, folder of stores, of results, or packed")
     parser.add_argument("-o", "--output", type=Path, help="write the verdict there, too (JSON)")
     parser.add_argument("--sheet", type=commandline.existing, help="sheet of crystals, which says what is held out")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
     args = parser.parse_args()
-    from fourdcrystal import files, verification
+    from fourdcrystal import files, packing, verification
 
-    verdict = verification.verify(args.path, args.workers, args.sheet)
+    if (args.path / packing.MANIFEST).exists():
+        verdict = packing.verified(args.path)
+    else:
+        verdict = verification.verify(args.path, args.workers, args.sheet)
     print(verdict.words())
     if args.output:
         with files.replaced(args.output) as temporary:

@@ -55,6 +55,8 @@ def test_damage_on_the_way_is_named_and_nothing_is_unpacked(results, tmp_path):
     archive.write_bytes(content)
     with pytest.raises(InputError, match=r"patterns-000\.zip: is damaged"):
         packing.unpack(tmp_path / "packed", tmp_path / "again")
+    (problem,) = packing.verified(tmp_path / "packed").problems
+    assert "patterns-000.zip: is damaged" in str(problem)
     archive.unlink()
     with pytest.raises(InputError, match=r"patterns-000\.zip: is missing"):
         packing.unpack(tmp_path / "packed", tmp_path / "again")
@@ -72,6 +74,9 @@ def test_the_command_line_packs_and_unpacks(results, tmp_path):
         return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
 
     assert "patterns-000.zip" in run(results, "-o", tmp_path / "packed").stdout
+    checked = [sys.executable, SCRIPT.with_name("verify.py"), tmp_path / "packed"]
+    assert "nothing wrong in 3 stores, 18 quartets" in subprocess.run(checked, capture_output=True, text=True).stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["packed", "results"]
     done = run(tmp_path / "packed", "-o", tmp_path / "again", "--unpack")
     assert "18 quartets of 3 crystals, verified" in done.stdout
     again = run(tmp_path / "packed", "-o", tmp_path / "again", "--unpack")

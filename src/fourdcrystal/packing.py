@@ -7,6 +7,7 @@ store inside an archive: ``zarr.open_group(zarr.storage.ZipStore("patterns-000.z
 import hashlib
 import json
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -97,6 +98,18 @@ def unpack(packed: Path, results: Path) -> verification.Verdict:
         if verdict.problems:
             raise InputError(f"{packed}: {verdict.problems[0]}")
     return verdict
+
+
+def verified(packed: Path) -> verification.Verdict:
+    """Verify a packed data set: every file against the manifest, then all that is in them, unpacked for a while.
+
+    The folder beside it needs room for the whole data set.
+    """
+    with tempfile.TemporaryDirectory(prefix=f".{packed.name}.", dir=packed.resolve().parent) as folder:
+        try:
+            return unpack(packed, Path(folder) / "unpacked")
+        except InputError as error:
+            return verification.Verdict(0, 0, 0, [verification.Problem(str(packed), "", str(error))])
 
 
 def _archive(path: Path, stores: Iterable[Path]) -> None:
