@@ -8,7 +8,7 @@ compared byte for byte.
 
     python benchmarks/crashes.py /tmp/crashes --kills 25 --seed 1
 
-adds 25 kills to the tally in that folder and prints all of them; docs/decisions/0033-checksums.md holds a run.
+adds 25 kills to the tally in that folder and prints all of them; docs/decisions/0034-killed-at-any-moment.md has a run.
 """
 
 import argparse
