@@ -1,10 +1,13 @@
 """What training reads: whole quartets, of its split only, in a random order that resumes."""
 
+import gc
 import pickle
+import tracemalloc
 from itertools import chain
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from made_up import DQ, SETTINGS, SHAPE, row, write
@@ -72,6 +75,23 @@ def test_a_damaged_pattern_is_named(tmp_path, damage):
     shard.write_bytes(shard.read_bytes()[:100]) if damage == "truncated" else shard.unlink()
     with pytest.raises(InputError, match="cbed/c/1/0/0/0/0/0: is damaged"):
         StoreReader(tmp_path / "Si-1.zarr").cbed((1, 0, 0, 0), np.empty(SHAPE, np.float16))
+
+
+def test_a_row_takes_few_bytes_and_no_python_object(folder):
+    table = catalogue.read(folder / "catalogue.parquet")
+    long = pd.concat([table] * 2000, ignore_index=True)
+    assert len(long) == 120_000
+    gc.collect()
+    before = len(gc.get_objects())
+    tracemalloc.start()
+    chosen = quartets.Quartets(folder / "patterns", long)
+    batches = Order(chosen.shards(), batch_size=16, seed=0)
+    chosen[next(iter(batches))]
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # 6.5 million rows: 0.5 GB held, 1 GB for a moment, at most
+    assert held < 80 * len(long) and peak < 160 * len(long)
+    assert len(gc.get_objects()) - before < 2000
 
 
 def test_nothing_of_a_test_crystal_is_trained_on(folder):
