@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from fourdcrystal import costs, gpus, recipe
+from fourdcrystal import controller, costs, gpus, recipe
 from fourdcrystal.errors import InputError
 
 try:
@@ -18,14 +18,20 @@ except InputError as error:
 
 RESULTS = str(settings.results)
 
+# This checkout, also where another workflow uses it as a module
+HOME = Path(str(workflow.current_basedir)).parents[1]
+
 # For the shell commands of rules. `python` is the one that runs Snakemake, also when its environment is not activated; one
 # that --sdm conda activates for a rule still comes first, and finds the package of this checkout.
 os.environ.update(PATH=f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', '')}")
-shell.prefix(f"export PYTHONPATH={workflow.basedir}/src SCRIPTS={workflow.basedir}/scripts; ")
+shell.prefix(f"export PYTHONPATH={HOME}/src SCRIPTS={HOME}/scripts; ")
 
 # Threads of a job that can use a whole machine: Snakemake scales them down to --cores; the SLURM profile says what a node
 # gives. (The number of cores itself would differ between the login node and the job, and SLURM would refuse the job.)
 WHOLE_MACHINE = 64
+
+if "snakemake_executor_plugin_slurm" in sys.modules:
+    controller.outlast(sys.modules["snakemake_executor_plugin_slurm"])
 
 # A GPU each for jobs that can use one, where there is one; `--resources gpu=2` limits how many run side by side. On a
 # cluster the profile asks for GPUs.

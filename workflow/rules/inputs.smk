@@ -47,7 +47,7 @@ try:
 except InputError as error:
     sys.exit(f"error: {error}")
 
-TRAINING = Path(workflow.basedir) / "config" / "train"
+TRAINING = HOME / "config" / "train"
 SIMULATED_SCANS = [name for name, scan in settings.scans.items() if scan.simulate is not None]
 
 
