@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import requests
@@ -22,7 +24,8 @@ COUNT = 40  # of which one is deprecated and one may not be used commercially
 
 @pytest.fixture(scope="module")
 def interpreter():
-    return environments.python("mp", environments.MATERIALS_PROJECT)
+    """The server's, which doesn't depend on the client's line."""
+    return os.environ.get("MP_SERVER_PYTHON") or environments.python("mp", environments.MATERIALS_PROJECT)
 
 
 @pytest.fixture(autouse=True)
@@ -203,3 +206,14 @@ def test_on_a_full_disk_the_cache_keeps_what_it_had(server, tmp_path, monkeypatc
     kept = len(asked) - len(cache.absent(asked))
     assert 0 < kept < len(asked) and kept % 5 == 0  # whole batches
     assert len(list(sources.entries(settings(server, tmp_path)))) == COUNT - 2
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this is the newer line already")
+def test_the_newer_line_of_the_client_passes_the_same_tests(interpreter):
+    client = environments.python("mp-client", environments.NEWER_CLIENT, environments.newer_interpreter())
+    tests = Path(__file__).parent
+    command = [client, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-c", os.devnull, __file__]
+    own = {"PYTHONPATH": f"{tests.parent / 'src'}{os.pathsep}{tests}", "MP_SERVER_PYTHON": str(interpreter)}
+    done = subprocess.run(command, env=os.environ | own, cwd=tests, text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert re.search(r"\b1[3-9] passed, 1 skipped\b", done.stdout), done.stdout[-2000:]

@@ -27,7 +27,9 @@ def test_a_store_opens_in_xarray_with_named_dimensions_units_and_recipe_and_with
     assert set(opened.coords) == {*layout.DESCRIBED.split(), *layout.AXES}
     assert float(opened.qx[SHAPE[0] // 2]) == 0 == float(opened.qy[SHAPE[1] // 2])
     assert opened.attrs["recipe"]["seed"] == 0
-    assert opened.attrs["crystal"]["source"]["licence"] == "CC0-1.0"
+    assert opened.attrs["crystal"]["source"] == silicon().source
+    assert silicon().source.keys() == {"name", "id", "database_version", "licence", "citation"}
+    assert all(silicon().source.values())
     assert list(opened.purpose.values) == ["zone_axis", "zone_axis"]
 
 
