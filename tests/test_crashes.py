@@ -3,15 +3,19 @@
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from made_up import row, write
 
-from fourdcrystal import catalogue, checksums, stores, verification
+from fourdcrystal import catalogue, checkpoints, checksums, stores, verification
 from fourdcrystal.errors import InputError
 
 PROCESS = multiprocessing.get_context("fork")
@@ -123,3 +127,51 @@ def test_a_catalogue_whose_writer_is_killed_is_whole_or_absent(tmp_path):
             path.unlink()
     catalogue.write(path, table)
     assert verification.of_catalogue(path, tmp_path / "patterns") == []
+
+
+def test_a_killed_training_goes_on_to_the_same_model_file(production, tmp_path):
+    results = production.results
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), "experiment=miniature", "seed=1"]
+    command += [f"paths.catalogue='{results / 'catalogue.parquet'}'", f"paths.patterns='{results / 'patterns'}'"]
+    command += [f"paths.output='{tmp_path}'"]
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}  # as Snakemake gave it; sums depend on the number of threads
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    until = time.monotonic() + 120
+    while not (tmp_path / checkpoints.NAME).exists():
+        assert killed.poll() is None and time.monotonic() < until
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "model.safetensors").exists()
+    again = subprocess.run(command, text=True, capture_output=True, timeout=120, env=environment)
+    assert again.returncode == 0 and "going on from" in again.stdout, again.stderr
+    assert (tmp_path / "model.safetensors").read_bytes() == (
+        results / "models" / "miniature" / "model.safetensors"
+    ).read_bytes()
+    assert not [left.name for left in tmp_path.iterdir() if left.name.startswith(".") or left.suffix == ".ckpt"]
+
+
+def test_two_snakemakes_in_one_folder_leave_the_data_set_of_one(production, tmp_path):
+    copy = production.copy(tmp_path / "copy")
+    for made in (copy.results / "stores", copy.results / "patterns"):
+        shutil.rmtree(made)
+    (copy.results / "catalogue.parquet").unlink()
+    runs = [started(copy.snakemake, "--cores", "1", "--nolock", "--until", "catalogue") for _ in range(2)]
+    for run in runs:
+        run.join()
+    copy.snakemake("--cores", "2", "--until", "catalogue")  # where one was in the other's way
+    assert verification.verify(copy.results).problems == []
+    assert (copy.results / "catalogue.parquet").read_bytes() == (production.results / "catalogue.parquet").read_bytes()
+
+
+def test_a_grown_store_keeps_its_patterns_and_a_deleted_one_is_made_again(production, tmp_path):
+    copy = production.copy(tmp_path / "copy")
+    path = sorted((copy.results / "patterns").glob("*.zarr"))[0]
+    before, there = checksums.identity(path), stores.open(path).cbed.values
+    grow = f"results/stores/{path.stem}.json"
+    copy.snakemake("--cores", "1", "--config", "orientations={unrotated: true, zone_axes: 1, random: 2}", "--", grow)
+    assert stores.open(path).cbed.shape[0] == len(there) + 1
+    np.testing.assert_array_equal(stores.open(path).cbed.values[: len(there)], there)
+    shutil.rmtree(path)
+    copy.snakemake("--cores", "1", "--", grow)
+    assert checksums.identity(path) == before
