@@ -80,7 +80,7 @@ def test_files_hold_the_same_vectors_with_units(tmp_path, spoiled, found):
     one = table[(table.rx == 1) & (table.ry == 2)]
     nearest = one.loc[(one.qx**2 + one.qy**2).idxmin()]
     assert np.hypot(nearest.qx, nearest.qy) < 0.002  # the direct beam is the origin
-    with h5py.File(tmp_path / "bragg_vectors.h5") as file:  # what py4DSTEM looks for: see test_py4dstem.py
+    with h5py.File(tmp_path / "bragg_vectors.h5") as file:  # what py4DSTEM looks for: see test_other_programs.py
         vectors = file["braggvectors_root/braggvectors"]
         assert vectors.attrs["python_class"] == "BraggVectors"
         points = vectors["_v_uncal/data"]

@@ -8,7 +8,7 @@ disks that are mostly hidden are left out, since half a disk pulls its own posit
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum_filter, minimum_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum_filter
 from scipy.spatial import cKDTree
 
 from fourdcrystal.peaks import Peaks
@@ -16,8 +16,7 @@ from fourdcrystal.peaks import Peaks
 LEAST_PATTERNS = 4  # different ones; fewer can't tell a gap from an empty place
 IMPROBABLE = 20.0  # counts that should have come in all patterns together: none come with a probability of exp(-20)
 SCALES = (1.5, 4.0, 12.0)  # px; how far neighbours are asked, for lines as for beam stops
-LIT = 0.7  # of the frame's middle: a camera with a background
-LARGEST = 0.2  # of the frame; what is dark on a larger area is where no electron goes
+BRIGHT = 0.8  # of a gap's border must have so many counts
 HOT = 20.0  # times all its neighbours
 NEIGHBOURS = 8  # that a blind pixel is filled from
 HIDDEN = 0.1  # of a disk; a peak on a disk of which more is hidden is left out
@@ -121,18 +120,30 @@ def find(patterns: np.ndarray, radius: float) -> Gaps:
         mean = known.mean(0) / positive.min()  # in electrons, or in the smallest number that there is
         still = (np.ptp(known, axis=0) == 0) & ~blind
         seen = ~(still | blind)
-        expected = np.zeros_like(mean)
-        for scale in SCALES:
-            share = gaussian_filter(seen.astype(float), scale)
-            near = gaussian_filter(np.where(seen, mean, 0), scale) / np.clip(share, 1e-9, None)
-            # a scale that sees too few neighbours says nothing
-            expected = np.where((expected == 0) & (share > 0.05), near, expected)
+        blind |= _sharp(still, mean * different)
         around = np.ones((3, 3), bool)
         around[1, 1] = False
-        dead = minimum_filter(np.where(seen, mean, 0), footprint=around) * different > IMPROBABLE
-        middle = tuple(slice(n // 4, n - n // 4) for n in seen.shape)
-        # where there is no background, as in some simulations, the dark between disks is no gap
-        dark = still & (expected * different > IMPROBABLE)
-        blind |= dark if seen[middle].mean() > LIT and dark.mean() < LARGEST else still & dead
         blind |= seen & (mean > HOT * maximum_filter(mean, footprint=around)) & (mean * different > IMPROBABLE)
     return of_mask(blind, radius)
+
+
+def _sharp(still: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The pieces of a dark area whose borders are bright: a camera's or a beam stop's, (X, Y).
+
+    Between disks, and where no electron goes, counts fade into the dark; they never end from one pixel to the next.
+    """
+    pieces, count = label(still & (_around(~still, counts) > IMPROBABLE), np.ones((3, 3)))
+    border = np.where(pieces == 0, maximum_filter(pieces, 3), 0)
+    lit = np.bincount(border.ravel(), (counts > IMPROBABLE).ravel(), count + 1)
+    share = lit / np.clip(np.bincount(border.ravel(), minlength=count + 1), 1, None)
+    return (pieces > 0) & (share >= BRIGHT)[pieces]
+
+
+def _around(seen: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean counts of the seen pixels around each pixel, of the nearest scale that has enough of them, (X, Y)."""
+    expected = np.zeros_like(counts)
+    for scale in SCALES:
+        share = gaussian_filter(seen.astype(float), scale)
+        near = gaussian_filter(np.where(seen, counts, 0), scale) / np.clip(share, 1e-9, None)
+        expected = np.where((expected == 0) & (share > 0.05), near, expected)
+    return expected

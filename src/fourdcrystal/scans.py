@@ -75,7 +75,8 @@ class Scan:
         What is read at a time is larger, for files whose chunks hold many patterns, and is read while the block before
         is worked on.
         """
-        most = max(size, READ_BYTES // (8 * self.shape[0] * self.shape[1]))
+        pixels = self.shape[0] * self.shape[1] * (self.patterns.n**2 if isinstance(self.patterns, Binned) else 1)
+        most = max(1, READ_BYTES // (8 * pixels))
         blocks = self.rectangles(most, rows, columns)
         with ThreadPoolExecutor(1) as reader:
             ahead = reader.submit(self.read, *blocks[0])
