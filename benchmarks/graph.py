@@ -17,45 +17,33 @@ import tempfile
 import time
 from pathlib import Path
 
-from fourdcrystal import recipe, sheet
+from fourdcrystal import sheet
 
 ROOT = Path(__file__).parent.parent
 
 
-def write_sheet(path: Path, count: int) -> list[str]:
-    """Write a sample sheet of so many made-up crystals in classes of a dozen; their ids."""
-    ids = [f"made-{i:06d}" for i in range(count)]
+def write_sheet(path: Path, count: int) -> None:
+    """Write a sample sheet of so many made-up crystals in classes of a dozen."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, sheet.COLUMNS)
         writer.writeheader()
-        for i, name in enumerate(ids):
+        for i in range(count):
+            name = f"made-{i:06d}"
             row = dict.fromkeys(sheet.COLUMNS, name) | {"prototype": f"class_{i // 12}", "class_size": 144}
             row |= {"split": "train" if i % 10 else "test", "spacegroup": 225, "crystal_system": "cubic"}
             writer.writerow(row)
-    return ids
 
 
-def finish(results: Path, ids: list[str], per_job: int, experiments: list[str]) -> None:
-    """Make every output an empty file, oldest first, as if all jobs had run."""
-    names = ["crystals/structures.parquet", "crystals/census.json", "crystals/census.png"]
-    if per_job == 1:
-        names += [f"crystals/{name}.json" for name in ids] + [f"stores/{name}.json" for name in ids]
-    else:
-        names += [f"shards/{shard}.json" for shard in sheet.divide(ids, per_job)]
-    names += ["catalogue.parquet", "gallery.png"]
-    for experiment in experiments:
-        files = ("model.safetensors", "config.yaml", "metrics.json", "history.csv", "learning_curve.png")
-        names += [f"models/{experiment}/{file}" for file in files]
-        files = ("scores.csv", "summary.json", "scores_test.png", "scores_test_prototype.png", "tilt.png")
-        names += [f"evaluation/{experiment}/{file}" for file in files]
-    names += ["runtimes.png", "runtimes.csv", "overview.html", "overview.json"]
-    started = time.time() - len(names)
-    os.utime(results.parent / "crystals.csv", (started - 1, started - 1))
-    for age, name in enumerate(names):
-        path = results / name
+def finish(command: list[str], folder: Path) -> None:
+    """Make every output an empty file, as if all jobs had run; Snakemake itself lists them."""
+    listed = subprocess.run([*command, "--summary"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    for line in listed.splitlines()[1:]:
+        path = folder / line.split("\t")[0]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        os.utime(path, (started + age, started + age))
+    now = time.time()
+    for path in folder.rglob("*"):
+        os.utime(path, (now, now))  # nothing is older than what it is made from
 
 
 def measured(command: list[str], folder: Path) -> tuple[float, float, float, str]:
@@ -76,7 +64,6 @@ def main() -> None:
     parser.add_argument("--configfile", type=Path, default=ROOT / "config" / "paper.yaml")
     parser.add_argument("--sizes", nargs="+", default=["3287:1", "3287:20", "30000:100"], metavar="CRYSTALS:PER_JOB")
     args = parser.parse_args()
-    experiments = recipe.read(args.configfile).training.experiments
     print(
         f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n"
     )
@@ -84,17 +71,18 @@ def main() -> None:
     for count, per_job in (map(int, size.split(":")) for size in args.sizes):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            ids = write_sheet(folder / "crystals.csv", count)
-            command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--dry-run"]
-            command += ["--quiet", "rules", "--configfile", str(args.configfile.resolve()), "--config"]
+            write_sheet(folder / "crystals.csv", count)
+            command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+            command += ["--configfile", str(args.configfile.resolve()), "--config"]
             command += [f"crystals={{sheet: crystals.csv, per_job: {per_job}}}", "results=results"]
             for what in ("dry run", "finished graph"):
-                wall, cpu, memory, text = measured(command, folder)
+                wall, cpu, memory, text = measured([*command, "--dry-run", "--quiet", "rules"], folder)
                 done = "Nothing to be done" in text
                 if done != (what == "finished graph"):
                     raise SystemExit(f"the {what} of {count} crystals is not what it should be:\n{text[-3000:]}")
                 print(f"| {count:,} | {per_job} | {what} | {wall:.1f} | {cpu:.1f} | {memory:.0f} |", flush=True)
-                finish(folder / "results", ids, per_job, experiments)
+                if not done:
+                    finish(command, folder)
 
 
 if __name__ == "__main__":

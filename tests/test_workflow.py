@@ -200,3 +200,29 @@ def test_every_rule_runs_a_script_of_its_name():
 
 def smk_files() -> list[Path]:
     return [ROOT / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk"))]
+
+
+MODULE = """
+configfile: "miniature.yaml"
+
+module diffraction:
+    snakefile: "{snakefile}"
+    config: config
+
+use rule * from diffraction as diffraction_*
+
+rule mine:
+    input: rules.diffraction_catalogue.output
+    output: "mine.txt"
+    shell: "wc -c {{input}} > {{output}}"
+"""
+
+
+def test_another_workflow_uses_this_one_as_a_module(production, tmp_path):
+    other = new_production(tmp_path)
+    (other.folder / "Snakefile").write_text(MODULE.format(snakefile=ROOT / "Snakefile"))
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", "none", "mine"]
+    done = subprocess.run(command, cwd=other.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert same_files(production.results / "patterns", other.results / "patterns")
+    assert (other.folder / "mine.txt").read_text().split()[1] == "results/catalogue.parquet"
