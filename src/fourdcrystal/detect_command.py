@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--threshold", type=float, help="weakest peak over the pattern's strongest")
     search.add_argument(
         "--refine",
-        default="disk",
-        help="what refines positions: none, disk (fits that allow any contrast), edge (of disks' edges), or a file",
+        default="learned",
+        help="what refines positions: none, learned (shipped), disk (fits allowing any contrast), edge (of disks), or a file",
     )
     search.add_argument("--classical", action="store_true", help="also detect by classical correlation, to compare")
     maps = parser.add_argument_group("strain and orientation")

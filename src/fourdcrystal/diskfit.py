@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import correlation, edgefit
+from fourdcrystal import correlation, edgefit, vacuum
 from fourdcrystal.peaks import Peaks
+from fourdcrystal.vacuum import Vacuum
 
 LENGTH = 1.0  # over which contrast changes, in radii of the probe
 CONTRAST = 1.0  # standard deviation of the contrast over a disk's mean
@@ -41,12 +42,10 @@ def refine(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, device: str = 
     if not len(peaks):
         return peaks
     size = correlation.radius(probe)
-    plateau = float(np.median(probe[probe > probe.max() / 2]))
-    vacuum = torch.as_tensor(correlation.centred(probe) / plateau, dtype=torch.float32, device=device).clamp(min=0)
     images = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device)
     middle, counts, weight, level, pixels = _crops(images, peaks, size)
     candidate = torch.as_tensor(peaks.positions, dtype=torch.float64, device=device) - middle
-    model = _Model(vacuum, size, pixels)
+    model = _Model(vacuum.of_probe(probe), size, pixels)
     offset, sigma = _posterior(model, counts.double(), weight.double(), level.double(), candidate)
     found = (middle + offset).cpu().numpy()
     return replace(peaks, qx_px=found[:, 0], qy_px=found[:, 1], sigma_px=sigma.cpu().numpy())
@@ -86,12 +85,12 @@ class _Model:
     """Columns of the linear model at trial centres: disk, contrast's eigenfunctions, background plane.
 
     Args:
-        probe: Vacuum probe with plateau 1, centred on n // 2.
+        probe: Vacuum probe.
         size: Its radius [px].
         pixels: Offsets from the crop's middle [px], (n, 2).
     """
 
-    def __init__(self, probe: Tensor, size: float, pixels: Tensor) -> None:
+    def __init__(self, probe: Vacuum, size: float, pixels: Tensor) -> None:
         self.probe, self.size, self.pixels = probe, size, pixels
         axis = torch.arange(-8, 9, dtype=torch.float64) * 0.15
         nodes = torch.cartesian_prod(axis, axis)
@@ -104,7 +103,7 @@ class _Model:
     def columns(self, centre: Tensor, terms: int) -> Tensor:
         """(n, 1 + terms + 3) for a trial centre (2,) [px from the crop's middle]."""
         u = self.pixels - centre
-        disk = edgefit.sampled(self.probe, u[None]).reshape(-1, 1).double()
+        disk = self.probe.sample(u.double())[:, None]
         fields = _matern((u.double() / self.size), self.nodes) @ self.projection[:, :terms]
         return torch.cat([disk, disk * fields, self.plane.double()], 1)
 
@@ -122,9 +121,26 @@ class _Model:
         scales = torch.tensor([1e2] + [CONTRAST] * (size - 4) + [3.0, 1.0, 1.0], dtype=gram.dtype, device=gram.device)
         prior = scales * level[:, None]
         matrix = prior[:, :, None] * gram * prior[:, None] + torch.eye(size, dtype=gram.dtype, device=gram.device)
-        factor = torch.linalg.cholesky(matrix)
+        factor = _factor(matrix)
         explained = torch.linalg.solve_triangular(factor, (prior * moment)[..., None], upper=False)[..., 0]
         return (explained**2).sum(1) / 2 - torch.diagonal(factor, dim1=1, dim2=2).log().sum(1)
+
+
+def _factor(matrix: Tensor) -> Tensor:
+    """Cholesky factors of 1 + positive semidefinite matrices, (D, n, n), also where rounding has made one indefinite.
+
+    A Gram matrix of 1e12 is known to about 1e-4, so its smallest eigenvalues, exactly 1 or more, may come out negative.
+    Those matrices alone get rounding's own size added to their diagonal, ten times more at each failure; an eigenvalue
+    so changed belongs to a direction that the data say nothing about, next to others a million times stronger.
+    """
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    jitter = torch.diagonal(matrix, dim1=1, dim2=2).amax(1) * torch.finfo(matrix.dtype).eps
+    unit = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    while (failed > 0).any():  # ends, since at last the diagonal dominates
+        jitter = 10 * jitter
+        matrix = matrix + (jitter * (failed > 0))[:, None, None] * unit
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+    return factor
 
 
 def _matern(a: Tensor, b: Tensor) -> Tensor:

@@ -1,92 +1,167 @@
-"""Made-up Bragg disks with known centres and with contrast inside, by the batch: what sub-pixel refinement learns from.
+"""Bragg disks with known centres and with contrast inside, by the batch: what sub-pixel refinement learns from.
 
-A crop holds one disk near its middle and its neighbours on a lattice. Inside each disk intensity varies as dynamical
-diffraction makes it vary: smoothly at random, as thickness fringes of a two-beam rocking curve, and as excess and
-deficiency lines. Then come background, the camera's point spread and counting noise.
+A crop holds one disk near its middle and its neighbours on a lattice. Contrast inside disks is cut from rocking maps
+(:mod:`fourdcrystal.rocking`), so it is what dynamical diffraction makes of real crystals, or it is made up: smooth at
+random, thickness fringes of a two-beam rocking curve, excess and deficiency lines. Counting noise and background come
+last, so that one expected crop is seen at many doses.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal.artefacts import point_spread
-
 WAVES = 4  # cosines that make a random smooth field
 REACH = 2  # neighbours along each lattice vector, either way
-NEAREST = 13  # disks that are drawn, the nearest ones: others are outside the crop but for the smallest lattices
+NEAREST = 9  # disks that are drawn, the nearest ones: others are outside the crop but for the smallest lattices
+RADIUS = (2.5, 11.0)  # px
+EDGE = (0.2, 0.7)  # px; width of the logistic edge
+APERTURE = (3.0, 30.0)  # radius of a disk over the spacing of a rocking map's directions
+ELECTRONS = (15.0, 3e5)  # in the disk
 
 
 @dataclass(frozen=True)
-class Crops:
-    """Crops of patterns around disks.
+class Disks:
+    """Crops of patterns around disks, as expected without noise.
 
     Attributes:
-        counts: Electrons, (B, S, S).
-        probe: Vacuum probe at the middle of its own crop, maximum about 1, (B, S, S).
+        expected: Intensity, the disk's own sum being 1, (B, S, S).
         offset: Disk's centre from the middle of the crop, S // 2 [px], (B, 2).
-        electrons: Expected electrons in the disk, (B,).
         radius: Of the probe [px], (B,).
+        edge: Width of its logistic edge [px], (B,).
+        stretch: What makes the outline an ellipse, (B, 2, 2).
     """
 
-    counts: Tensor
-    probe: Tensor
+    expected: Tensor
     offset: Tensor
-    electrons: Tensor
     radius: Tensor
+    edge: Tensor
+    stretch: Tensor
+
+    def __len__(self) -> int:
+        return len(self.radius)
+
+    def where(self, index: Tensor) -> "Disks":
+        """Some of the crops."""
+        return Disks(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Disks"]) -> "Disks":
+        """Several batches as one."""
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def probe(self, centre: Tensor) -> Tensor:
+        """The vacuum probe of each crop with plateau 1 at ``centre`` [px from the middle], (B, 2), (B, S, S)."""
+        local = grid(self.expected.shape[-1]) - centre[:, None, None]
+        return shape(local[:, None], self.radius, self.edge, self.stretch)[:, 0]
+
+    def radii(self, rays: int) -> Tensor:
+        """Distance of the outline from the centre at angles from the first axis to the second [px], (B, rays)."""
+        angle = 2 * math.pi * torch.arange(rays) / rays
+        normal = torch.stack([angle.cos(), angle.sin()], -1)
+        return self.radius[:, None] / torch.einsum("bij,rj->bri", self.stretch, normal).norm(dim=-1)
+
+    def counts(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Counts at random doses and backgrounds, (B, S, S), and the electrons expected in each disk, (B,)."""
+        count, size = len(self), self.expected.shape[-1]
+        electrons = decades(ELECTRONS, generator, count)
+        area = math.pi * self.radius**2
+        tilt = torch.randn(count, 1, 1, 2, generator=generator)
+        plane = (1 + (grid(size) * tilt).sum(-1) / size).clamp(min=0.2)
+        level = decades((1e-3, 0.6), generator, count) / area
+        expected = self.expected + level[:, None, None] * plane
+        return torch.poisson(expected * electrons[:, None, None], generator=generator), electrons
 
 
-def draw(count: int, generator: torch.Generator, size: int = 33) -> Crops:
-    """Draw crops with random probes, lattices, contrast, background and dose.
+class Rocking:
+    """Rocking maps of many crystals, (maps, thickness, reflection, n, n), from the files of a folder."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.maps = torch.stack([torch.from_numpy(np.load(path)["relative"]) for path in paths])
+
+    def contrast(self, local: Tensor, generator: torch.Generator) -> Tensor:
+        """Intensity inside disks, 1 on average, (B, D, S, S); one crystal and thickness for all disks of a crop.
+
+        Args:
+            local: Positions from each disk's centre in units of its radius, (B, D, S, S, 2).
+            generator: Source of randomness.
+        """
+        crops, disks, size = local.shape[:3]
+        maps, thicknesses, reflections, side = self.maps.shape[:4]
+
+        def pick(most: int, *shape: int) -> Tensor:
+            return torch.randint(most, shape, generator=generator)
+
+        aperture = decades(APERTURE, generator, crops).clamp(max=side / 2 - 3)
+        room = (side / 2 - 1 - aperture)[:, None]
+        tilt = room * (2 * torch.rand(crops, 2, generator=generator) - 1)
+        turn = _rotation(2 * math.pi * torch.rand(crops, generator=generator))
+        panels = self.maps[pick(maps, crops, 1), pick(thicknesses, crops, 1), pick(reflections, crops, disks)].float()
+        at = torch.einsum("bij,bdxyj->bdxyi", turn, local.clamp(-1.5, 1.5)) * aperture[:, None, None, None, None]
+        unit = (at + tilt[:, None, None, None]) / ((side - 1) / 2)
+        flat = unit.reshape(crops * disks, size, size, 2).flip(-1)
+        panels = panels.reshape(crops * disks, 1, side, side)
+        made = torch.nn.functional.grid_sample(panels, flat, "bilinear", "border", align_corners=True)
+        made = made.reshape(crops, disks, size, size)
+        inside = (local.norm(dim=-1) < 1).float()
+        return made / (
+            (made * inside).sum((-2, -1), keepdim=True) / inside.sum((-2, -1), keepdim=True).clamp(min=1)
+        ).clamp(min=1e-6)
+
+
+def draw(count: int, generator: torch.Generator, size: int, rocking: Rocking | None = None) -> Disks:
+    """Draw crops with random probes, lattices and contrast.
 
     Args:
         count: Crops B.
         generator: Source of all randomness.
         size: Side of a crop S [px], odd.
+        rocking: Where contrast is cut from; none: made up.
     """
 
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(count, *shape, generator=generator)
+    def uniform(low: float, high: float, *more: int) -> Tensor:
+        return low + (high - low) * torch.rand(count, *more, generator=generator)
 
-    def decades(low: float, high: float, *shape: int) -> Tensor:
-        return low * (high / low) ** uniform(0, 1, *shape)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(count, *shape, generator=generator)
-
-    radius = decades(2.5, 11)
-    edge = uniform(0.1, 0.5)
+    radius, edge = decades(RADIUS, generator, count), uniform(*EDGE)
     stretch = _ellipse(uniform(0, 0.08), uniform(0, math.pi))
-    offset = uniform(-0.5, 0.5, 2) + decades(0.05, 1.2, 1) * normal(2)
+    offset = uniform(-0.5, 0.5, 2)
     centres = offset[:, None] + _lattice(radius, uniform(0, 1, 6))  # (B, D, 2) from the middle, the disk itself first
-    axis = torch.arange(size, dtype=torch.float32) - size // 2
-    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1)
-    local = grid[None, None] - centres[:, :, None, None]  # (B, D, S, S, 2) from each disk's own centre
-    shape = _disk(local, radius, edge, stretch)
-    brightness = torch.exp(uniform(0.3, 1.5, 1) * normal(centres.shape[1]))
+    local = grid(size) - centres[:, :, None, None]  # (B, D, S, S, 2) from each disk's own centre
+    in_radii = local / radius[:, None, None, None, None]
+    contrast = _made_up(in_radii, generator) if rocking is None else rocking.contrast(in_radii, generator)
+    brightness = torch.exp(uniform(0.3, 1.5, 1) * torch.randn(count, centres.shape[1], generator=generator))
+    each = shape(local, radius, edge, stretch) * contrast
+    own = each[:, 0].sum((-2, -1)).clamp(min=1e-6)
     brightness[:, 0] = 1
-    contrast = _contrast(local / radius[:, None, None, None, None], generator)
-    own = shape[:, 0] * contrast[:, 0]
-    pattern = (brightness[..., None, None] * shape * contrast).sum(1)
-    electrons = decades(15, 3e5)
-    scale = electrons / own.sum((-2, -1)).clamp(min=1e-6)
-    slope = (grid[None] * normal(2)[:, None, None]).sum(-1) / size
-    level = decades(1e-3, 0.6) * (1 + slope).clamp(min=0.2).flatten(1).T
-    background = level.T.reshape(count, size, size)
-    blur = uniform(0, 0.8) * (uniform(0, 1) < 0.7)
-    expected = point_spread(_padded(pattern + background), blur)[:, 4:-4, 4:-4]
-    counts = torch.poisson(expected * scale[:, None, None], generator=generator)
-    # the probe's own centre is known only as well as its image's centroid
-    vacuum = _disk(grid[None, None] - 0.02 * normal(1, 1, 1, 2), radius, edge, stretch)[:, 0]
-    vacuum = point_spread(_padded(vacuum), blur)[:, 4:-4, 4:-4]
-    quality = decades(50, 5e4)[:, None, None]
-    probe = torch.poisson(vacuum * quality, generator=generator) / quality
-    return Crops(counts, probe, offset, electrons, radius)
+    expected = (brightness[..., None, None] * each).sum(1) / own[:, None, None]
+    return Disks(expected, offset, radius, edge, stretch)
 
 
-def _padded(images: Tensor) -> Tensor:
-    return torch.nn.functional.pad(images[:, None], (4, 4, 4, 4), mode="replicate")[:, 0]
+def decades(limits: tuple[float, float], generator: torch.Generator, *shape: int) -> Tensor:
+    """Log-uniform random numbers."""
+    low, high = limits
+    return low * (high / low) ** torch.rand(*shape, generator=generator)
+
+
+def grid(size: int) -> Tensor:
+    """Pixels from the middle of a crop [px], (S, S, 2)."""
+    axis = torch.arange(size, dtype=torch.float32) - size // 2
+    return torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1)
+
+
+def shape(local: Tensor, radius: Tensor, edge: Tensor, stretch: Tensor) -> Tensor:
+    """Probe's intensity at positions from its centre (B, D, S, S, 2), (B, D, S, S)."""
+    r = torch.einsum("bij,bdxyj->bdxyi", stretch, local).norm(dim=-1)
+    return torch.sigmoid((radius[:, None, None, None] - r) / edge[:, None, None, None])
+
+
+def _rotation(angle: Tensor) -> Tensor:
+    c, s = torch.cos(angle), torch.sin(angle)
+    return torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
 
 
 def _ellipse(ratio: Tensor, angle: Tensor) -> Tensor:
@@ -108,13 +183,7 @@ def _lattice(radius: Tensor, u: Tensor) -> Tensor:
     return places.gather(1, nearest[..., None].expand(-1, -1, 2))
 
 
-def _disk(local: Tensor, radius: Tensor, edge: Tensor, stretch: Tensor) -> Tensor:
-    """Probe's intensity at positions from its centre, (B, D, S, S)."""
-    r = torch.einsum("bij,bdxyj->bdxyi", stretch, local).norm(dim=-1)
-    return torch.sigmoid((radius[:, None, None, None] - r) / edge[:, None, None, None])
-
-
-def _contrast(local: Tensor, generator: torch.Generator) -> Tensor:
+def _made_up(local: Tensor, generator: torch.Generator) -> Tensor:
     """Intensity inside disks, about 1 on average, (B, D, S, S).
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import diskfit, edgefit, memory, modelfile, peaks, refinement, significance
+from fourdcrystal import diskfit, edgefit, memory, modelfile, peaks, refinement, significance, vacuum
 from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
 
@@ -170,7 +170,7 @@ def refinement_named(name: str, device: str | torch.device = "cpu") -> Refinemen
     """What refines positions of peaks.
 
     Args:
-        name: ``none``, ``disk`` (fits of disks with any contrast inside, :mod:`fourdcrystal.diskfit`), ``edge`` (fits
+        name: ``none``, ``learned`` (the network that is shipped, src/fourdcrystal/data/refiner.md), ``disk`` (fits of disks with any contrast inside, :mod:`fourdcrystal.diskfit`), ``edge`` (fits
             of the disks' edges, :mod:`fourdcrystal.edgefit`), or the file of a learned refiner
             (:mod:`fourdcrystal.refinement`).
         device: Where to compute.
@@ -184,8 +184,12 @@ def refinement_named(name: str, device: str | torch.device = "cpu") -> Refinemen
         return Refinement("disk fit", partial(diskfit.refine, device=str(device)))
     if name == "edge":
         return Refinement("edge fit", partial(edgefit.refine, device=str(device)))
+    if name == "learned":
+        name = str(refinement.SHIPPED)
     if not Path(name).is_file():
-        raise InputError(f"'{name}' refines no positions; allowed are none, disk, edge, or a learned refiner's file")
+        raise InputError(
+            f"'{name}' refines no positions; allowed are none, learned, disk, edge, or a learned refiner's file"
+        )
     return Refinement("learned fit", partial(_learned, refinement.load(Path(name), device), torch.device(device)))
 
 
@@ -193,8 +197,8 @@ def _learned(
     network: refinement.Refiner, device: torch.device, patterns: np.ndarray, probe: np.ndarray, found: Peaks
 ) -> Peaks:
     counts = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device)
-    vacuum = torch.as_tensor(np.ascontiguousarray(probe, dtype=np.float32), device=device)
     index = torch.as_tensor(found.pattern, device=device)
-    at, sigma = refinement.refine(network, counts, vacuum, index, torch.as_tensor(found.positions, device=device))
+    start = torch.as_tensor(found.positions, device=device)
+    at, sigma = refinement.refine(network, counts, vacuum.of_probe(probe), index, start)
     positions = at.double().cpu().numpy()
     return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma.double().cpu().numpy())

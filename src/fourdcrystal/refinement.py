@@ -1,11 +1,14 @@
 """Sub-pixel refinement: the offset of each disk from its candidate position, with its uncertainty, learned.
 
-A small convolutional network looks at a crop of the pattern around a candidate and at the vacuum probe, and gives the
-offset of the disk's centre and the logarithm of its standard deviation in one pass (Nix & Weigend, ICNN 1994). It has
-seen contrast inside disks, which pulls every correlation's maximum away from the centre.
+Around a candidate the counts are read along rays through the disk's edge, beside the vacuum probe as it would look
+there. A small network, the same for every ray and coupled around the circle, says how far out the edge lies on each
+ray and how sure that is; the offset is the weighted mean that these edges agree on, and the sum of their weights its
+inverse covariance (Nix & Weigend, ICNN 1994). What a network has to learn is thus one-dimensional: where an edge is in
+spite of contrast, which it has seen in disks cut from dynamical diffraction (:mod:`fourdcrystal.disks`).
 """
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,119 +19,117 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fourdcrystal import disks, files
+from fourdcrystal.disks import Disks, Rocking
 from fourdcrystal.errors import InputError
-from fourdcrystal.layers import centroid, fourier_shift
+from fourdcrystal.vacuum import Vacuum
 
-FORMAT = "refiner 1"
+FORMAT = "refiner 2"
+SHIPPED = Path(__file__).parent / "data" / "refiner.safetensors"
+CALIBRATION = 1.2  # stated deviations held 56-62 % of errors on validation crystals, not 68 %
 SIZE = 33  # side of a crop [px]
-NEAR = 1.5  # typical distance of a candidate from its disk's centre [px]
-RECENTRED = 2  # passes: the second one sees the disk in the middle
+RAYS = 48
+DEPTHS = torch.arange(-8.0, 4.5, 0.75)  # samples of a ray from the probe's edge, outwards [px]
+NEAR = 0.7  # standard deviation of a candidate's error along each axis before anything is seen [px]
+PASSES = 3  # each one starts from the offset of the one before
+FARTHEST = 2.0  # px; from the candidate
 
 
-class DilatedBlock(nn.Module):
-    """Two dilated 3x3 convolutions beside a shortcut."""
-
-    def __init__(self, channels: int, dilation: int) -> None:
-        super().__init__()
-        self.first, self.second = (
-            nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation) for _ in range(2)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(torch.relu(self.first(torch.relu(x))))
+def rays(radius: Tensor) -> Tensor:
+    """Where rays are read, from the disk's centre [px], (B, RAYS, depths, 2), for radii (B, RAYS)."""
+    angle = 2 * math.pi * torch.arange(RAYS, device=radius.device) / RAYS
+    normal = torch.stack([angle.cos(), angle.sin()], -1)
+    return (radius[..., None] + DEPTHS.to(radius.device))[..., None] * normal[:, None]
 
 
-def edges(images: Tensor) -> Tensor:
-    """Length of the gradient by central differences, (N, S, S)."""
-    padded = nn.functional.pad(images[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
-    dx, dy = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1], padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
-    return torch.sqrt(dx**2 + dy**2 + 1e-12)
+def read(images: Tensor, places: Tensor) -> Tensor:
+    """Images (B, S, S) at places [px from their middle], (B, RAYS, depths, 2), bilinear, (B, RAYS, depths)."""
+    unit = places / (images.shape[-1] // 2)
+    made = torch.nn.functional.grid_sample(images[:, None], unit.flip(-1), "bilinear", "border", align_corners=True)
+    return made[:, 0]
 
 
-def correlated(images: Tensor, kernels: Tensor) -> Tensor:
-    """Cross-correlations with kernels in the middle of their crops, mean 0 and standard deviation 1, (N, S, S)."""
-    padded = 2 * SIZE  # no wrap-around
-    spectrum = torch.fft.rfft2(images - images.mean((-2, -1), keepdim=True), s=(padded, padded))
-    product = spectrum * torch.fft.rfft2(kernels, s=(padded, padded)).conj()
-    half = SIZE // 2
-    image = torch.fft.irfft2(product, s=(padded, padded)).roll((half, half), (-2, -1))[:, :SIZE, :SIZE]
-    return (image - image.mean((-2, -1), keepdim=True)) / (image.std((-2, -1), keepdim=True) + 1e-6)
-
-
-class Refiner(nn.Module):
-    """From crops to offsets and uncertainties.
-
-    It starts from two correlations, of the pattern with the probe and of their edges, the latter being nearly blind to
-    smooth contrast. Where the disk's centre may be is a distribution over every second pixel near the candidate; its
-    mean is the offset (integral regression: Sun et al., ECCV 2018), and features averaged with it tell the uncertainty.
+class Around(nn.Module):
+    """Two convolutions around the circle beside a shortcut.
 
     Args:
         width: Channels.
+        dilation: Rays between neighbours that are seen.
     """
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation, padding_mode="circular")
+        self.second = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation, padding_mode="circular")
+        self.gain = nn.Parameter(torch.tensor(0.25))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.gain * self.second(torch.relu(self.first(torch.relu(x))))
+
+
+class Refiner(nn.Module):
+    """From crops and the probe at the candidates to offsets and precisions.
+
+    Args:
+        width: Channels of a ray.
+    """
+
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
         self.width = width
-        self.stem = nn.Sequential(
-            nn.Conv2d(6, width // 2, 3, padding=1), nn.ReLU(), nn.Conv2d(width // 2, width, 3, stride=2, padding=1)
-        )
-        self.body = nn.Sequential(*(DilatedBlock(width, dilation) for dilation in (1, 2, 4, 1)))
-        self.centre = nn.Conv2d(width, 1, 1)
-        self.gains = nn.Parameter(torch.tensor([1.0, 2.0]))
-        self.certainty = nn.Sequential(nn.Linear(width + 1, 64), nn.ReLU(), nn.Linear(64, 3))
-        steps = (torch.arange(SIZE // 2 + 1) * 2 - SIZE // 2).float()
-        self.register_buffer("grid", torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2))
-        # other disks of the crop are not meant
-        self.register_buffer("prior", -(self.grid**2).sum(-1) / (2 * NEAR**2))
-        nn.init.zeros_(self.certainty[-1].weight)
-        nn.init.zeros_(self.certainty[-1].bias)
+        self.stem = nn.Conv1d(3 * len(DEPTHS) + 2, width, 1)
+        self.body = nn.Sequential(*(Around(width, dilation) for dilation in (1, 2, 4, 8, 1)))
+        self.head = nn.Conv1d(width, 2, 1)
+        nn.init.zeros_(self.head.weight)
+        with torch.no_grad():
+            self.head.bias.copy_(torch.tensor([0.0, -1.0]))
 
-    def forward(self, counts: Tensor, probe: Tensor) -> tuple[Tensor, Tensor]:
-        """Offset of the disk from the crop's middle [px], (N, 2), and log of its standard deviation per axis, (N,).
+    def forward(self, counts: Tensor, probe: Tensor, centre: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """Offset of each disk's centre from ``centre`` [px], (N, 2), and its inverse covariance [1/px²], (N, 2, 2).
 
         Args:
-            counts: Electrons, (N, SIZE, SIZE).
-            probe: Vacuum probe, centred, in any unit, (N, SIZE, SIZE).
+            counts: Crops, (N, SIZE, SIZE).
+            probe: Vacuum probe of plateau 1 at ``centre``, (N, SIZE, SIZE).
+            centre: Candidates [px from the crop's middle], (N, 2).
+            radius: Of the probe's outline at each ray [px], (N, RAYS).
         """
-        probe = probe / probe.amax((-2, -1), keepdim=True).clamp(min=1e-12)
-        # the disk's mean intensity [electrons per pixel] where the candidate says it is
-        mean = ((counts * probe).sum((-2, -1)) / probe.sum((-2, -1)) + 0.05)[:, None, None]
-        relative, noise = counts / mean, torch.log10(mean) / 2
-        root = relative.sqrt().clamp(max=4)
-        maps = torch.stack([correlated(root, probe), correlated(edges(root), edges(probe))], 1)
-        inputs = torch.stack([root, relative.clamp(max=8) / 2, probe, noise.expand_as(counts)], 1)
-        features = torch.relu(self.body(self.stem(torch.cat([inputs, maps], 1))))
-        logits = self.centre(features)[:, 0] + (self.gains[:, None, None] * maps[:, :, ::2, ::2]).sum(1)
-        likely = (logits.flatten(1) + self.prior).softmax(-1)  # (N, 17 * 17)
-        pooled = torch.einsum("ncp,np->nc", features.flatten(2), likely)
-        out = self.certainty(torch.cat([pooled, noise[:, 0]], 1))
-        return likely @ self.grid + out[:, :2], out[:, 2]
+        places = rays(radius)
+        at = places + centre[:, None, None]
+        mean = ((counts * probe).sum((-2, -1)) / probe.sum((-2, -1)) + 0.02)[:, None, None]
+        seen, reference = read(counts, at), read(probe, at)
+        relative = seen / mean
+        scalars = torch.stack([torch.log10(mean[:, 0, 0]), radius.mean(1) / 8], -1)
+        inputs = torch.cat(
+            [
+                relative.sqrt().clamp(max=4),
+                relative.clamp(max=8) / 2,
+                reference,
+                scalars[:, None].expand(-1, RAYS, -1),
+            ],
+            -1,
+        )
+        out = self.head(torch.relu(self.body(self.stem(inputs.mT))))
+        edge, weight = out[:, 0], torch.exp(out[:, 1].clamp(-12, 9))
+        normal = places[:, :, -1] / places[:, :, -1].norm(dim=-1, keepdim=True)
+        precision = (
+            torch.einsum("nr,nri,nrj->nij", weight, normal, normal) + torch.eye(2, device=counts.device) / NEAR**2
+        )
+        moment = torch.einsum("nr,nri->ni", weight * edge, normal)
+        return torch.linalg.solve(precision, moment), precision
 
 
-def negative_log_likelihood(offset: Tensor, log_sigma: Tensor, true: Tensor, beta: float = 0.5) -> Tensor:
+def negative_log_likelihood(offset: Tensor, precision: Tensor, true: Tensor, beta: float = 0.5) -> Tensor:
     """Gaussian negative log-likelihood, each sample weighted by σ^(2β) (Seitzer et al., ICLR 2022); a scalar.
 
     Args:
         offset: Predicted [px], (N, 2).
-        log_sigma: Logarithm of the standard deviation [px], (N,).
+        precision: Inverse covariance [1/px²], (N, 2, 2).
         true: [px], (N, 2).
         beta: 0: the plain likelihood; 1: errors weigh as in least squares.
     """
-    sigma = log_sigma.clamp(-6, 3)
-    each = ((offset - true) ** 2).sum(-1) / (2 * torch.exp(2 * sigma)) + 2 * sigma
-    return (each * torch.exp(2 * beta * sigma).detach()).mean()
-
-
-def centred_probe(probe: Tensor) -> Tensor:
-    """The vacuum probe's crop with its centroid in the middle, (SIZE, SIZE).
-
-    Args:
-        probe: (X, Y), sides even.
-    """
-    x, y = probe.shape
-    shift = torch.tensor([x // 2, y // 2], dtype=probe.dtype) - centroid(probe).cpu()
-    moved = torch.fft.irfft2(fourier_shift(torch.fft.rfft2(probe), shift.to(probe.device)), s=(x, y)).clamp(min=0)
-    return crops(moved[None], torch.zeros(1, dtype=torch.long), torch.tensor([[x // 2, y // 2]]))[0]
+    error = offset - true
+    determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
+    each = torch.einsum("ni,nij,nj->n", error, precision, error) / 2 - torch.log(determinant) / 2
+    return (each * determinant.detach() ** (-beta / 2)).mean()
 
 
 def crops(patterns: Tensor, index: Tensor, middles: Tensor) -> Tensor:
@@ -149,68 +150,84 @@ def crops(patterns: Tensor, index: Tensor, middles: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def refine(
-    network: Refiner, patterns: Tensor, probe: Tensor, index: Tensor, positions: Tensor, batch: int = 2048
+    network: Refiner, patterns: Tensor, probe: Vacuum, index: Tensor, positions: Tensor, batch: int = 1024
 ) -> tuple[Tensor, Tensor]:
     """Refined positions [px], (N, 2), and their standard uncertainties per axis [px], (N,).
 
     Args:
         network: Trained.
         patterns: Counts, (B, X, Y).
-        probe: Vacuum probe, (X, Y).
+        probe: Vacuum probe.
         index: Pattern of each candidate, (N,).
-        positions: Candidates [px], (N, 2), within a few pixels of the disks' centres.
+        positions: Candidates [px], (N, 2), within about two pixels of the disks' centres.
         batch: Crops at a time.
     """
-    known = centred_probe(probe.float())
     size = torch.tensor(patterns.shape[-2:], device=positions.device)
     refined, sigma = positions.clone().float(), torch.empty(len(positions), device=positions.device)
+    pixels = disks.grid(SIZE).to(positions.device)
+    outline = torch.as_tensor(probe.radii(RAYS), dtype=torch.float32, device=positions.device)
     for start in range(0, len(positions), batch):
         part = slice(start, start + batch)
-        where = refined[part]
-        for _ in range(RECENTRED):
-            middles = torch.minimum(where.round().long().clamp(min=0), size - 1)
-            seen = crops(patterns.float(), index[part], middles)
-            offset, log_sigma = network(seen, known.expand_as(seen))
-            where = middles + offset
-        refined[part], sigma[part] = where, torch.exp(log_sigma)
+        candidate = positions[part].float()
+        middles = torch.minimum(candidate.round().long().clamp(min=0), size - 1)
+        seen = crops(patterns.float(), index[part], middles)
+        where = candidate - middles
+        for _ in range(PASSES):
+            vacuum = probe.sample(pixels - where[:, None, None])
+            offset, precision = network(seen, vacuum, where, outline.expand(len(where), -1))
+            where = candidate - middles + (where + offset - candidate + middles).clamp(-FARTHEST, FARTHEST)
+        refined[part] = middles + where
+        determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
+        sigma[part] = CALIBRATION * torch.sqrt((precision[:, 0, 0] + precision[:, 1, 1]) / (2 * determinant))
     return refined, sigma
 
 
+def collection(count: int, seed: int, rocking: Rocking | None, batch: int = 128) -> Disks:
+    """Expected crops to learn from: a quarter of them with made-up contrast, the others from rocking maps if given."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for number in range(-(-count // batch)):
+        source = None if number % 4 == 0 else rocking
+        parts.append(disks.draw(min(batch, count - number * batch), generator, SIZE, source))
+    return Disks.joined(parts)
+
+
 def train(
+    made: Disks,
     steps: int,
-    batch_size: int = 64,
+    batch_size: int = 256,
     seed: int = 0,
-    width: int = 24,
+    width: int = 64,
     learning_rate: float = 3e-3,
+    network: Refiner | None = None,
     progress: Callable[[int, float], None] = lambda step, loss: None,
 ) -> Refiner:
-    """Train a refiner on made-up disks; weights are averaged over the last thousand steps or so.
+    """Train a refiner on crops with known centres; weights are averaged over the last twentieth of the steps or so.
 
     Args:
+        made: Expected crops; each is seen at ever other doses, from ever other candidates, in eight orientations.
         steps: Optimiser steps.
-        batch_size: Crops per step. Each batch is drawn once and seen in four orientations of the square.
+        batch_size: Crops per step.
         seed: Of everything.
         width: Channels.
         learning_rate: Highest one, of AdamW with one cycle.
+        network: To go on from; none: a new one.
         progress: Told the step and its loss.
     """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    network = Refiner(width)
-    decay = min(0.999, 1 - 5 / steps)
+    network = Refiner(width) if network is None else network
     average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(1 - min(0.5, 20 / steps))
     )
     optimiser = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, learning_rate, total_steps=steps + 1, pct_start=0.03, cycle_momentum=False
+        optimiser, learning_rate, total_steps=steps + 1, pct_start=0.05, cycle_momentum=False
     )
+    network.train()
     for step in range(steps):
-        if step % 4 == 0:
-            made = disks.draw(batch_size, generator, SIZE)
-            first = int(torch.randint(8, (), generator=generator))
-        counts, probe, true = _turned(made, (first + 3 * (step % 4)) % 8)
-        loss = negative_log_likelihood(*network(counts, probe), true)
+        some = turned(made.where(torch.randint(len(made), (batch_size,), generator=generator)), step % 8)
+        loss = cost(network, some, generator)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -221,16 +238,26 @@ def train(
     return average.module.eval()
 
 
-def _turned(made: disks.Crops, which: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts, probe and offset in one of the eight orientations of the square."""
-    counts, probe, offset = made.counts, made.probe, made.offset
+def cost(network: Refiner, some: Disks, generator: torch.Generator) -> Tensor:
+    """Loss of a batch at random doses, candidates as far off as first and as later passes find them."""
+    counts, _ = some.counts(generator)
+    spread = disks.decades((0.05, 1.0), generator, len(some), 1)
+    candidate = some.offset + spread * torch.randn(len(some), 2, generator=generator)
+    offset, precision = network(counts, some.probe(candidate), candidate, some.radii(RAYS))
+    return negative_log_likelihood(offset, precision, some.offset - candidate)
+
+
+def turned(made: Disks, which: int) -> Disks:
+    """Crops in one of the eight orientations of the square."""
+    expected, offset, stretch = made.expected, made.offset, made.stretch
     for axis in (0, 1):
         if which & (1 << axis):
-            counts, probe = counts.flip(axis + 1), probe.flip(axis + 1)
-            offset = offset * torch.tensor([-1.0, 1.0] if axis == 0 else [1.0, -1.0])
+            sign = torch.tensor([-1.0, 1.0] if axis == 0 else [1.0, -1.0])
+            expected, offset = expected.flip(axis + 1), offset * sign
+            stretch = stretch * sign * sign[:, None]
     if which & 4:
-        counts, probe, offset = counts.mT, probe.mT, offset.flip(-1)
-    return counts, probe, offset
+        expected, offset, stretch = expected.mT, offset.flip(-1), stretch.flip(-1, -2)
+    return Disks(expected, offset, made.radius, made.edge, stretch)
 
 
 def save(path: Path, network: Refiner, about: dict[str, Any]) -> None:
