@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--refine",
         default="learned",
-        help="what refines positions: none, learned (shipped), disk (fits allowing any contrast), edge (of disks), or a file",
+        help="what refines positions: none, learned (shipped), disk (fits), edge (of disks' edges), or a file",
     )
     search.add_argument("--classical", action="store_true", help="also detect by classical correlation, to compare")
     maps = parser.add_argument_group("strain and orientation")
