@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 from made_up import row, write
@@ -121,5 +122,7 @@ def test_a_detection_on_a_full_disk(production, small_disk, tmp_path):
     ballast.unlink()
     for folder in (small_disk / "detection", tmp_path / "large"):
         assert script("detect", *detected, folder).returncode == 0
-    made = [folder / "bragg_vectors.parquet" for folder in (small_disk / "detection", tmp_path / "large")]
-    assert made[0].read_bytes() == made[1].read_bytes()
+    small, large = (
+        pd.read_parquet(f / "bragg_vectors.parquet") for f in (small_disk / "detection", tmp_path / "large")
+    )
+    pd.testing.assert_frame_equal(small, large, check_exact=True)
