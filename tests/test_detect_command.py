@@ -1,12 +1,14 @@
 """The command says in one sentence what is wrong before anything is computed, and writes nothing then."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from disk_patterns import scan
+from disk_patterns import lattice_points, scan
 
 from fourdcrystal import detect_command, experiment, modelfile, network
 
@@ -82,3 +84,20 @@ def test_report_names_what_was_found():
         and "without peaks" not in text
         and "note: the camera has gaps" in text
     )
+
+
+def test_a_scan_and_its_probe_are_enough(folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "fourdcrystal", "detect", "scan.npz", "--probe", "probe.npy", "-o", "plain"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    table = pd.read_parquet(folder / "plain" / "bragg_vectors.parquet")
+    basis, centre = np.array([[15.2, 2.1], [-3.3, 16.4]]), np.array([32.3, 35.8])  # of disk_patterns.scan
+    points = lattice_points((64, 72), centre, basis, 4)
+    distance = np.hypot(*(table[["qx_px", "qy_px"]].to_numpy()[:, None] - points).transpose(2, 0, 1)).min(1)
+    assert np.median(distance) < 0.1, "px"
+    assert len(table) > 0.7 * 12 * len(points)
+    assert "correlation" in json.loads((folder / "plain" / "summary.json").read_text())["method"]

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from fourdcrystal.detectors import Detector
     from fourdcrystal.scans import Scan
 
-SHIPPED = Path(__file__).parent / "data" / "model.safetensors"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``detect``."""
@@ -35,8 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     joined = "search part I of N; a run without it joins them"
     part.add_argument("--part", type=share, default=(1, 1), metavar="I/N", help=joined)
     search = parser.add_argument_group("how peaks are found")
-    search.add_argument("--method", choices=["network", "correlation"], default="network", help="what finds peaks")
-    search.add_argument("--model", type=Path, default=SHIPPED, help="trained network (.safetensors)")
+    search.add_argument(
+        "--model",
+        type=Path,
+        help="trained network (.safetensors) that finds peaks; none: correlation with the probe does",
+    )
     search.add_argument("--device", default="cpu", help="where to compute, such as cpu or cuda")
     search.add_argument("--threshold", type=float, help="weakest peak over the pattern's strongest")
     search.add_argument(
@@ -150,10 +151,8 @@ def _detector(args: argparse.Namespace) -> "Detector":
 
     inference.check_device(args.device)
     refine = inference.refinement_named(args.refine, args.device)
-    if args.method == "correlation":
+    if args.model is None:
         return Correlator(args.device, refine=refine, **({"threshold": args.threshold} if args.threshold else {}))
-    if args.model == SHIPPED and not SHIPPED.exists():
-        raise InputError("no trained network is shipped; name one with --model, or use --method correlation")
     detector = inference.Detector.load(args.model, args.device, refine=refine)
     if args.threshold is not None:
         detector.threshold = args.threshold
@@ -220,7 +219,7 @@ def main() -> None:
     detect = verbs.add_parser(
         "detect",
         help="find Bragg peaks in a scan with its vacuum probe",
-        description="Find Bragg peaks in a 4D-STEM scan with a trained network; write Bragg vectors, strain and maps.",
+        description="Find Bragg peaks in a 4D-STEM scan with its vacuum probe; write Bragg vectors, strain and maps.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add_arguments(detect)
