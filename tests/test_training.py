@@ -56,10 +56,13 @@ def fitted(settings, **options):
     return training.fit(settings, MadeUpData(settings, **options), 1.5, ABOUT)
 
 
-@pytest.mark.parametrize("ema", ["null", "0.9"])
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, ema):
-    whole, history = fitted(composed(tmp_path / "whole", f"trainer.ema={ema}"))
-    cut = composed(tmp_path / "cut", f"trainer.ema={ema}")
+STOPS = ["trainer.patience=2", "trainer.steps=16", "optimiser.learning_rate=1e-12"]  # early, after 12 steps
+
+
+@pytest.mark.parametrize("overrides", [["trainer.ema=null"], ["trainer.ema=0.9"], STOPS])
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, overrides):
+    whole, history = fitted(composed(tmp_path / "whole", *overrides))
+    cut = composed(tmp_path / "cut", *overrides)
     with pytest.raises(RuntimeError, match="killed"):
         fitted(cut, fails_after=10)
     assert (tmp_path / "cut" / checkpoints.NAME).is_file()

@@ -89,7 +89,10 @@ def trainer(experiment: Experiment, history: History) -> lightning.Trainer:
     if settings.ema is not None:
         used.append(callbacks.EMAWeightAveraging(decay=settings.ema))
     if settings.patience is not None:
-        used.append(callbacks.EarlyStopping("validation_loss", patience=settings.patience))
+        # looked at when it is validated: a resumed training ends, once more, an epoch that has no figures any more
+        used.append(
+            callbacks.EarlyStopping("validation_loss", patience=settings.patience, check_on_train_epoch_end=False)
+        )
     if sys.stdout.isatty():
         used.append(callbacks.TQDMProgressBar())
     devices, nodes, plugins = settings.devices, settings.nodes, [checkpoints.WholeCheckpoints()]
