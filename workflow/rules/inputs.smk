@@ -155,3 +155,13 @@ def scanned_crystal(wildcards):
             " validation, test and test_prototype"
         )
     return f"{RESULTS}/crystals/{name}.json"
+
+
+def ranks(wildcards, resources, threads):
+    """How a training over several GPUs or nodes starts: one process per task, as the profile's `mpi: srun` asks."""
+    if "mpi" not in resources.keys():
+        return ""
+    nodes = resources.get("nodes", 1)
+    each = resources.get("tasks_per_node") or resources.get("tasks", 1) // nodes
+    shared = f"--nodes={nodes} --ntasks={nodes * each} --ntasks-per-node={each} --cpus-per-task={threads}"
+    return f"{resources.mpi} {shared} --kill-on-bad-exit=1 "

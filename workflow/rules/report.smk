@@ -64,7 +64,7 @@ rule runtimes:
     conda:
         "../../envs/learning.yaml"
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: os.path.dirname(output.table),
     shell:
         "python $SCRIPTS/runtimes.py {params.results} --sheet {input.sheet} --figure {output.figure}"
         " --table {output.table} --class-figure {output.class_figure} --class-table {output.class_table} > {log} 2>&1"

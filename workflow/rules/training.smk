@@ -1,16 +1,6 @@
 """Networks: one folder per experiment, from the catalogue and the Hydra tree config/train."""
 
 
-def ranks(wildcards, resources, threads):
-    """How a training over several GPUs or nodes starts: one process per task, as the profile's `mpi: srun` asks."""
-    if "mpi" not in resources.keys():
-        return ""
-    nodes = resources.get("nodes", 1)
-    each = resources.get("tasks_per_node") or resources.get("tasks", 1) // nodes
-    shared = f"--nodes={nodes} --ntasks={nodes * each} --ntasks-per-node={each} --cpus-per-task={threads}"
-    return f"{resources.mpi} {shared} --kill-on-bad-exit=1 "
-
-
 rule train:
     """A network learns V_g and q_z maps from quartets. A killed training goes on from its last checkpoint."""
     input:
