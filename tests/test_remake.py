@@ -9,7 +9,19 @@ import pytest
 import zarr
 from made_up import row, silicon
 
-from fourdcrystal import PATTERNS_VERSION, catalogue, checksums, earlier, production, remake, stores
+from fourdcrystal import (
+    PATTERNS_VERSION,
+    catalogue,
+    checksums,
+    collection,
+    earlier,
+    fanout,
+    production,
+    remake,
+    sheet,
+    sources,
+    stores,
+)
 from fourdcrystal.errors import InputError
 from fourdcrystal.settings import Settings
 
@@ -123,3 +135,31 @@ def test_a_damaged_store_is_not_taken_over(tmp_path):
     zarr.open_group(path, mode="r+", use_consolidated=False)["seam_fraction"][...] = 0
     assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION) is None
     assert earlier.usable(tmp_path / "nothing.zarr", silicon(), dumped, PATTERNS_VERSION) is None
+
+
+def remade(folder: Path, ids: list[str], number: int) -> str:
+    """What the command line says of a row, after a catalogue has been made of the folder's stores."""
+    made = catalogue.build(folder / "patterns", [row(name, "train") for name in ids])
+    catalogue.write(folder / "catalogue.parquet", made)
+    command = [sys.executable, SCRIPT, "--results", folder, "--row", str(number)]
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def test_quartets_of_a_grown_store_taken_over_or_added_can_be_made_again(tmp_path, monkeypatch):
+    path = make(tmp_path / "patterns" / "Si-1.zarr", recipe())
+    calls = simulated(monkeypatch)
+    make(path, recipe(orientations={"random": 2}))
+    assert len(calls) == 1
+    for number in (5, 39):  # of the first orientation, and of the one that was added
+        assert "equal bit by bit" in remade(tmp_path, ["Si-1"], number)
+
+
+def test_a_quartet_of_a_job_of_several_crystals_can_be_made_again_alone(tmp_path):
+    ids = ["Si-1", "Si-2"]
+    structures, listed, patterns = tmp_path / "structures.parquet", tmp_path / "crystals.csv", tmp_path / "patterns"
+    collection.write(structures, [sources.Entry(name, silicon(name).structure, silicon(name).source) for name in ids])
+    sheet.write(listed, [row(name, "train") for name in ids])
+    patterns.mkdir()
+    few = recipe(orientations={"zone_axes": 0, "mistilted": 0})
+    fanout.make(structures, listed, ids, patterns, tmp_path / "shard.json", few)
+    assert "Si-2.zarr: equal bit by bit" in remade(tmp_path, ids, 30)
