@@ -64,3 +64,13 @@ def production(tmp_path_factory, worker_id) -> Production:
             made.snakemake("--cores", "2")
             (shared / "production.done").touch()
     return made
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say how long things took whose tests record it."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    took = [text for report in reports for name, text in report.user_properties if name == "took"]
+    if took:
+        terminalreporter.section("how long it took")
+        for text in took:
+            terminalreporter.write_line(text)

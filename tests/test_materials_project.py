@@ -214,6 +214,6 @@ def test_the_newer_line_of_the_client_passes_the_same_tests(interpreter):
     tests = Path(__file__).parent
     command = [client, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-c", os.devnull, __file__]
     own = {"PYTHONPATH": f"{tests.parent / 'src'}{os.pathsep}{tests}", "MP_SERVER_PYTHON": str(interpreter)}
-    done = subprocess.run(command, env=os.environ | own, cwd=tests, text=True, capture_output=True)
+    done = subprocess.run(command, env=os.environ | own, cwd=tests, text=True, capture_output=True, timeout=240)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert re.search(r"\b1[3-9] passed, 1 skipped\b", done.stdout), done.stdout[-2000:]

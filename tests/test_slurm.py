@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -101,11 +101,12 @@ def processes(production: Production) -> Iterator[tuple[int, str]]:
             continue  # it has just ended
 
 
-def freeze(production: Production, script: str) -> None:
-    """Stop the processes of a script, wherever they are."""
+def freeze(production: Production, script: str, how: signal.Signals = signal.SIGSTOP) -> None:
+    """Stop the processes of a script, wherever they are, or let them go on."""
     for pid, words in processes(production):
         if words.startswith("python") and script in words:
-            os.kill(pid, signal.SIGSTOP)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, how)
 
 
 def complete(cluster: slurm.Cluster, production: Production, reference: Production) -> None:
@@ -119,14 +120,20 @@ def complete(cluster: slurm.Cluster, production: Production, reference: Producti
     assert not list(patterns.glob(".*")), "a writer that was cut off has left nothing"
 
 
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    print(f"SLURM, {what}: {time.monotonic() - began:.0f} s")
+@pytest.fixture
+def timed(record_property):
+    """A block whose wall time is told at the end of the test run (conftest.py)."""
+
+    @contextmanager
+    def block(what: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        record_property("took", f"SLURM, {what}: {time.monotonic() - began:.0f} s")
+
+    return block
 
 
-def test_a_cluster_makes_the_same_data_set_as_a_workstation(cluster, production, tmp_path):
+def test_a_cluster_makes_the_same_data_set_as_a_workstation(cluster, production, tmp_path, timed):
     remote = new_production(tmp_path)
     with timed("6 crystals, a job each, on 2 GPU nodes"):
         ended(start(remote), remote)
@@ -161,7 +168,7 @@ def controller_gone(cluster: slurm.Cluster, job: dict[str, str]) -> None:
     ],
     ids=["a job is cancelled", "a node is lost", "the controller is gone for 25 s"],
 )
-def test_a_fault_of_the_cluster_costs_time_but_no_data(cluster, production, tmp_path, fault: Callable, states):
+def test_a_fault_of_the_cluster_costs_time_but_no_data(cluster, production, tmp_path, timed, fault: Callable, states):
     remote = new_production(tmp_path)
     with timed(fault.__name__.replace("_", " ")):
         run = start(remote, "--config", SHARDS)
@@ -175,7 +182,7 @@ def test_a_fault_of_the_cluster_costs_time_but_no_data(cluster, production, tmp_
     assert sum(job["JobState"] == "COMPLETED" for job in found) == 2
 
 
-def test_a_job_over_its_memory_is_sent_again_with_more(cluster, production, tmp_path):
+def test_a_job_over_its_memory_is_sent_again_with_more(cluster, production, tmp_path, timed):
     remote = new_production(tmp_path)
     with timed("over its memory"):
         ended(start(remote, "--config", SHARDS, simulate_shard={"mem_mb": "300 if attempt == 1 else 1500"}), remote)
@@ -186,7 +193,7 @@ def test_a_job_over_its_memory_is_sent_again_with_more(cluster, production, tmp_
     assert all(job["MinMemoryNode"] == "1500M" for job in found if job["JobState"] == "COMPLETED")
 
 
-def test_a_job_over_its_time_is_ended_and_sent_again_with_more(cluster, production, tmp_path):
+def test_a_job_over_its_time_is_ended_and_sent_again_with_more(cluster, production, tmp_path, timed):
     remote = new_production(tmp_path)
     with timed("over its time"):
         run = start(remote, "--config", SHARDS, simulate_shard={"runtime": "1 if attempt == 1 else 30"})
@@ -199,7 +206,7 @@ def test_a_job_over_its_time_is_ended_and_sent_again_with_more(cluster, producti
     assert states.count("COMPLETED") == 2
 
 
-def test_a_killed_snakemake_is_started_again_beside_its_orphans(cluster, production, tmp_path):
+def test_a_killed_snakemake_is_started_again_beside_its_orphans(cluster, production, tmp_path, timed):
     remote = new_production(tmp_path)
     with timed("SIGKILL of Snakemake, restart beside the orphan"):
         run = start(remote, "--config", SHARDS)
@@ -215,23 +222,42 @@ def test_a_killed_snakemake_is_started_again_beside_its_orphans(cluster, product
 TRAINED = {"slurm_partition": "cpu", "gpu": 0, "mpi": "srun", "nodes": 2, "tasks": 2}
 
 
-def test_training_runs_over_two_nodes_and_goes_on_after_preemption(cluster, production, tmp_path, monkeypatch):
+def requeued(cluster: slurm.Cluster, production: Production, job: dict[str, str]) -> None:
+    """What a partition that preempts does to a job."""
+    freeze(production, "train.py")
+    cluster.run("scontrol", "requeue", job["JobId"])
+
+
+def signalled(cluster: slurm.Cluster, production: Production, job: dict[str, str]) -> None:
+    """What a site does that warns with a signal and then wants the node."""
+    freeze(production, "train.py")  # or it may be ready before the signal arrives
+    cluster.run("scancel", "--signal=USR1", job["JobId"])
+    time.sleep(2)
+    freeze(production, "train.py", signal.SIGCONT)
+
+
+def test_training_runs_over_two_nodes_and_goes_on_after_preemption(cluster, production, tmp_path, timed, monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # this cluster's nodes have no names of their own
-    undisturbed, preempted = (production.copy(tmp_path / name) for name in ("undisturbed", "preempted"))
-    for copy in (undisturbed, preempted):
-        (copy.results / "models" / "miniature" / "model.safetensors").unlink()
+    model = Path("models", "miniature", "model.safetensors")
+
+    def untrained(name: str) -> Production:
+        copy = production.copy(tmp_path / name)
+        (copy.results / model).unlink()
+        return copy
+
+    undisturbed = untrained("undisturbed")
     with timed("training on 2 nodes"):
         ended(start(undisturbed, until="train", train=TRAINED), undisturbed)
-    with timed("training on 2 nodes, preempted"):
-        run = start(preempted, until="train", train=TRAINED)
-        job = at_work(cluster, preempted, "train", "train.py")
-        checkpoint = preempted.results / "models" / "miniature" / "checkpoint.ckpt"
-        cluster.wait(checkpoint.exists, "the first checkpoint", seconds=300)
-        freeze(preempted, "train.py")
-        cluster.run("scontrol", "requeue", job["JobId"])
-        ended(run, preempted)
-    (log,) = (preempted.results / "logs" / "train").glob("*.log")
-    assert "2 processes" in log.read_text()
-    assert "going on from" in log.read_text()
-    model = Path("models", "miniature", "model.safetensors")
-    assert (undisturbed.results / model).read_bytes() == (preempted.results / model).read_bytes()
+    for preempt in (requeued, signalled):
+        preempted = untrained(preempt.__name__)
+        checkpoint = (preempted.results / model).parent / "checkpoint.ckpt"
+        with timed(f"training on 2 nodes, {preempt.__name__}"):
+            run = start(preempted, until="train", train=TRAINED)
+            job = at_work(cluster, preempted, "train", "train.py")
+            cluster.wait(checkpoint.exists, "the first checkpoint", seconds=300)
+            preempt(cluster, preempted, job)
+            ended(run, preempted)
+        (log,) = (preempted.results / "logs" / "train").glob("*.log")
+        assert "2 processes" in log.read_text()
+        assert "going on from" in log.read_text()
+        assert (undisturbed.results / model).read_bytes() == (preempted.results / model).read_bytes()

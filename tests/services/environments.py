@@ -18,13 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".cache" / "services"
 
-NEW = sys.version_info >= (3, 12)  # emmet's newer line needs it
-MATERIALS_PROJECT = [
-    f"emmet-api=={'0.88.1' if NEW else '0.87.3'}",
-    f"emmet-core=={'0.88.1' if NEW else '0.87.3'}",
-    "mongomock==4.3.0",
-    "uvicorn",
-]
+MATERIALS_PROJECT = ["emmet-api==0.87.3", "emmet-core==0.87.3", "mongomock==4.3.0", "uvicorn"]
 OPTIMADE = ["optimade[server]==1.5.0"]
 # older than this project's own dependencies: the last of py4DSTEM that reads its usual files needs NumPy 1
 PY4DSTEM = ["py4dstem==0.14.18", "numpy==1.26.4", "pymatgen==2024.7.18", "monty<2025.2", "pandas<3"]
@@ -56,7 +50,7 @@ def python(name: str, packages: list[str], base: str = sys.executable) -> Path:
             try:
                 subprocess.run([base, "-m", "venv", "--clear", folder], check=True, capture_output=True)
                 pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
-                subprocess.run([*pip, *packages], check=True, capture_output=True, text=True, timeout=900)
+                subprocess.run([*pip, *packages], check=True, capture_output=True, text=True, timeout=600)
             except (subprocess.SubprocessError, OSError) as error:
                 said = (getattr(error, "stderr", None) or str(error) or type(error).__name__).strip().splitlines()[-1]
                 pytest.skip(f"{', '.join(packages)} can't be installed here: {said}")
