@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 
 from fourdcrystal import correlation, diskfit
@@ -83,3 +84,15 @@ def test_no_peaks_stay_no_peaks_and_empty_patterns_keep_their_candidates_uncerta
     found = diskfit.refine(empty, probe, Peaks.of(np.array([0]), np.array([[40.0, 40.0]]), np.ones(1)))
     assert np.isfinite(found.positions).all()
     assert found.sigma_px[0] > 0.5
+
+
+def test_a_matrix_that_rounding_made_indefinite_gets_a_finite_factor_and_leaves_the_others_alone():
+    direction = torch.tensor([[3.0, 4.0, 0.0]], dtype=torch.float64) / 5
+    strong = torch.eye(3, dtype=torch.float64) + 1e12 * direction.T @ direction
+    broken = strong - 1.0001 * torch.eye(3, dtype=torch.float64)  # smallest eigenvalues -1e-4 where 1 was meant
+    plain = torch.eye(3, dtype=torch.float64) * 2
+    assert torch.linalg.cholesky_ex(broken)[1] > 0
+    factor = diskfit._factor(torch.stack([broken, plain]))
+    assert torch.isfinite(factor).all()
+    assert torch.allclose(factor[0] @ factor[0].T, broken, rtol=0, atol=1e12 * 1e-12)
+    assert torch.equal(factor[1], torch.linalg.cholesky(plain))

@@ -1,5 +1,7 @@
 """Rocking maps obey what dynamical theory demands, and agree with independent Bloch waves."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from known_crystals import SILICON
@@ -54,3 +56,22 @@ def test_a_library_keeps_what_it_has(tmp_path, monkeypatch):
     made = np.load(path)
     assert made["relative"].max() == 1
     assert made["relative"].shape[:2] == made["strength"].shape == (rocking.THICKNESSES, len(made["g"]))
+
+
+def test_training_and_validation_share_no_crystal_and_nobody_moves_when_others_come():
+    names = [f"crystal{i}" for i in range(300)]
+    paths = [Path(f"{name}_{number}.npz") for name in names for number in range(3)]
+    learnt, kept = rocking.divided(paths)
+    crystals = [{path.stem.rpartition("_")[0] for path in side} for side in (learnt, kept)]
+    assert not crystals[0] & crystals[1]
+    assert crystals[0] | crystals[1] == set(names)
+    assert 0.14 < len(crystals[1]) / 300 < 0.26
+    fewer = rocking.divided(paths[::7])
+    assert set(fewer[0]) <= set(learnt)
+    assert set(fewer[1]) <= set(kept)
+
+
+def test_prototypes_of_measured_contrast_are_not_learned_from():
+    names = rocking.crystals()
+    assert len(names) > 250
+    assert not any(held in name for name in names for held in rocking.HELD_OUT)

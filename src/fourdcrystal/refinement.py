@@ -4,7 +4,7 @@ Around a candidate the counts are read along rays through the disk's edge, besid
 there. A small network, the same for every ray and coupled around the circle, says how far out the edge lies on each
 ray and how sure that is; the offset is the weighted mean that these edges agree on, and the sum of their weights its
 inverse covariance (Nix & Weigend, ICNN 1994). What a network has to learn is thus one-dimensional: where an edge is in
-spite of contrast, which it has seen in disks cut from dynamical diffraction (:mod:`fourdcrystal.disks`).
+spite of contrast, which it has seen in disks cut from dynamical diffraction (:mod:`fourdcrystal.refiner_training`).
 """
 
 import json
@@ -19,7 +19,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fourdcrystal import disks, files
-from fourdcrystal.disks import Disks, Rocking
 from fourdcrystal.errors import InputError
 from fourdcrystal.vacuum import Vacuum
 
@@ -117,21 +116,6 @@ class Refiner(nn.Module):
         return torch.linalg.solve(precision, moment), precision
 
 
-def negative_log_likelihood(offset: Tensor, precision: Tensor, true: Tensor, beta: float = 0.5) -> Tensor:
-    """Gaussian negative log-likelihood, each sample weighted by σ^(2β) (Seitzer et al., ICLR 2022); a scalar.
-
-    Args:
-        offset: Predicted [px], (N, 2).
-        precision: Inverse covariance [1/px²], (N, 2, 2).
-        true: [px], (N, 2).
-        beta: 0: the plain likelihood; 1: errors weigh as in least squares.
-    """
-    error = offset - true
-    determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
-    each = torch.einsum("ni,nij,nj->n", error, precision, error) / 2 - torch.log(determinant) / 2
-    return (each * determinant.detach() ** (-beta / 2)).mean()
-
-
 def crops(patterns: Tensor, index: Tensor, middles: Tensor) -> Tensor:
     """Crops of SIZE x SIZE pixels around whole-pixel positions, zero outside the frame, (N, SIZE, SIZE).
 
@@ -146,6 +130,26 @@ def crops(patterns: Tensor, index: Tensor, middles: Tensor) -> Tensor:
     middles = middles.to(patterns.device)
     rows, columns = middles[:, 0, None] + steps, middles[:, 1, None] + steps
     return padded[index.to(patterns.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def converged(
+    network: Refiner, counts: Tensor, probe: Callable[[Tensor], Tensor], radius: Tensor, candidate: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Centres after all passes [px from the crops' middles], (N, 2), and standard uncertainties per axis [px], (N,).
+
+    Args:
+        network: Trained.
+        counts: Crops, (N, SIZE, SIZE).
+        probe: Gives the vacuum probe of plateau 1 at centres (N, 2), (N, SIZE, SIZE).
+        radius: Of the probe's outline at each ray [px], (N, RAYS).
+        candidate: Where to start [px from the crops' middles], (N, 2).
+    """
+    centre = candidate
+    for _ in range(PASSES):
+        offset, precision = network(counts, probe(centre), centre, radius)
+        centre = candidate + (centre + offset - candidate).clamp(-FARTHEST, FARTHEST)
+    determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
+    return centre, CALIBRATION * torch.sqrt((precision[:, 0, 0] + precision[:, 1, 1]) / (2 * determinant))
 
 
 @torch.inference_mode()
@@ -171,93 +175,15 @@ def refine(
         candidate = positions[part].float()
         middles = torch.minimum(candidate.round().long().clamp(min=0), size - 1)
         seen = crops(patterns.float(), index[part], middles)
-        where = candidate - middles
-        for _ in range(PASSES):
-            vacuum = probe.sample(pixels - where[:, None, None])
-            offset, precision = network(seen, vacuum, where, outline.expand(len(where), -1))
-            where = candidate - middles + (where + offset - candidate + middles).clamp(-FARTHEST, FARTHEST)
+        where, sigma[part] = converged(
+            network,
+            seen,
+            lambda centre: probe.sample(pixels - centre[:, None, None]),
+            outline.expand(len(seen), -1),
+            candidate - middles,
+        )
         refined[part] = middles + where
-        determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
-        sigma[part] = CALIBRATION * torch.sqrt((precision[:, 0, 0] + precision[:, 1, 1]) / (2 * determinant))
     return refined, sigma
-
-
-def collection(count: int, seed: int, rocking: Rocking | None, batch: int = 128) -> Disks:
-    """Expected crops to learn from: a quarter of them with made-up contrast, the others from rocking maps if given."""
-    generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for number in range(-(-count // batch)):
-        source = None if number % 4 == 0 else rocking
-        parts.append(disks.draw(min(batch, count - number * batch), generator, SIZE, source))
-    return Disks.joined(parts)
-
-
-def train(
-    made: Disks,
-    steps: int,
-    batch_size: int = 256,
-    seed: int = 0,
-    width: int = 64,
-    learning_rate: float = 3e-3,
-    network: Refiner | None = None,
-    progress: Callable[[int, float], None] = lambda step, loss: None,
-) -> Refiner:
-    """Train a refiner on crops with known centres; weights are averaged over the last twentieth of the steps or so.
-
-    Args:
-        made: Expected crops; each is seen at ever other doses, from ever other candidates, in eight orientations.
-        steps: Optimiser steps.
-        batch_size: Crops per step.
-        seed: Of everything.
-        width: Channels.
-        learning_rate: Highest one, of AdamW with one cycle.
-        network: To go on from; none: a new one.
-        progress: Told the step and its loss.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    network = Refiner(width) if network is None else network
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(1 - min(0.5, 20 / steps))
-    )
-    optimiser = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, learning_rate, total_steps=steps + 1, pct_start=0.05, cycle_momentum=False
-    )
-    network.train()
-    for step in range(steps):
-        some = turned(made.where(torch.randint(len(made), (batch_size,), generator=generator)), step % 8)
-        loss = cost(network, some, generator)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        average.update_parameters(network)
-        progress(step + 1, loss.item())
-    return average.module.eval()
-
-
-def cost(network: Refiner, some: Disks, generator: torch.Generator) -> Tensor:
-    """Loss of a batch at random doses, candidates as far off as first and as later passes find them."""
-    counts, _ = some.counts(generator)
-    spread = disks.decades((0.05, 1.0), generator, len(some), 1)
-    candidate = some.offset + spread * torch.randn(len(some), 2, generator=generator)
-    offset, precision = network(counts, some.probe(candidate), candidate, some.radii(RAYS))
-    return negative_log_likelihood(offset, precision, some.offset - candidate)
-
-
-def turned(made: Disks, which: int) -> Disks:
-    """Crops in one of the eight orientations of the square."""
-    expected, offset, stretch = made.expected, made.offset, made.stretch
-    for axis in (0, 1):
-        if which & (1 << axis):
-            sign = torch.tensor([-1.0, 1.0] if axis == 0 else [1.0, -1.0])
-            expected, offset = expected.flip(axis + 1), offset * sign
-            stretch = stretch * sign * sign[:, None]
-    if which & 4:
-        expected, offset, stretch = expected.mT, offset.flip(-1), stretch.flip(-1, -2)
-    return Disks(expected, offset, made.radius, made.edge, stretch)
 
 
 def save(path: Path, network: Refiner, about: dict[str, Any]) -> None:

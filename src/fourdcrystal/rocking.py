@@ -6,15 +6,16 @@ one diagonalisation per direction every thickness costs next to nothing. This is
 contrast come from that sub-pixel refinement learns from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pymatgen.core import Structure
 
-from fourdcrystal import files, orientation, reflections, scattering, seeds
+from fourdcrystal import files, orientation, reflections, scattering, seeds, source_aflow
 from fourdcrystal.orientation import Orientation
+from fourdcrystal.progress import Progress
 from fourdcrystal.settings import Thermal, wavelength
 
 SIDE = 72  # directions along either axis of a map
@@ -28,6 +29,9 @@ MISTILT = 1.0  # degree; standard deviation of each component
 AXES = 8  # most important zone axes, of which one is drawn
 ABSORPTION = (0.0, 0.12)  # imaginary over real potential; Humphreys & Hirsch, Phil. Mag. 18, 115 (1968)
 S_MAX = 0.15  # 1/Å; largest excitation error of a coupled beam, for the best of the directions
+LARGEST = 40  # atoms in the cell of a crystal of the library
+HELD_OUT = ("AB_cF8_216", "A_cF8_227")  # zincblende and diamond: measured contrast to test with is of these
+VALIDATION = 0.2  # of the crystals
 BATCH = 576  # directions diagonalised at a time; bounds memory
 
 
@@ -164,7 +168,18 @@ def write(path: Path, made: Map) -> None:
         )
 
 
-def library(folder: Path, structures: Mapping[str, Structure], per_crystal: int, seed: int) -> None:
+def crystals() -> dict[str, Structure]:
+    """Crystals of the AFLOW library whose maps refiners learn from, by id; not the prototypes of measured contrast."""
+    return {
+        entry.id: entry.structure
+        for entry in source_aflow.entries()
+        if entry.structure is not None
+        and len(entry.structure) <= LARGEST
+        and not any(prototype in entry.id for prototype in HELD_OUT)
+    }
+
+
+def library(folder: Path, structures: Mapping[str, Structure], per_crystal: int, seed: int) -> list[Path]:
     """Write rocking maps of many crystals, NAME_0.npz to NAME_N.npz; those that are there are kept.
 
     Args:
@@ -172,10 +187,30 @@ def library(folder: Path, structures: Mapping[str, Structure], per_crystal: int,
         structures: Crystals by name.
         per_crystal: Maps of each.
         seed: Of orientations, energies and thicknesses.
+
+    Returns:
+        The files of these crystals, whichever else the folder holds.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(per_crystal):
-        for name, structure in structures.items():
-            path = folder / f"{name}_{number}.npz"
-            if not path.exists():
-                write(path, draw(structure, seeds.generator(seed, name, "rocking", number)))
+    wanted = {folder / f"{name}_{number}.npz": (name, number) for number in range(per_crystal) for name in structures}
+    missing = {path: which for path, which in wanted.items() if not path.exists()}
+    with Progress(len(missing), "rocking maps", "maps") as progress:
+        for path, (name, number) in missing.items():
+            write(path, draw(structures[name], seeds.generator(seed, name, "rocking", number)))
+            progress.add(1)
+    return sorted(wanted)
+
+
+def divided(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Rocking maps to train on and to validate with; all maps of a crystal are on the same side.
+
+    Which side depends on nothing but the crystal's name, so that it stays there when others are added.
+
+    Args:
+        paths: Files as :func:`library` names them.
+    """
+    sides: tuple[list[Path], list[Path]] = ([], [])
+    for path in sorted(paths):
+        first_map = f"{path.stem.rpartition('_')[0]}_0.npz"  # what stands for the crystal in the shipped division
+        sides[seeds.generator(0, first_map, "rocking split").random() < VALIDATION].append(path)
+    return sides

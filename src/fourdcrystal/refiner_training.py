@@ -1,0 +1,219 @@
+"""Training of the sub-pixel refiner: crops of disks with known centres, the loss, and what came out.
+
+Validation crystals are others than training crystals (:func:`fourdcrystal.rocking.divided`); all figures are theirs.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fourdcrystal import disks, files, refinement, rocking
+from fourdcrystal.disks import Disks, Rocking
+from fourdcrystal.progress import Progress
+from fourdcrystal.refinement import Refiner
+
+VALIDATION = 4096  # crops of validation crystals
+CANDIDATES = 0.35  # standard deviation of a validation candidate's error along each axis [px]
+ELECTRONS = ((30, 300), (300, 1e3), (1e3, 1e4), (1e4, disks.ELECTRONS[1]))  # in a disk; figures are stated for each
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training depends on, beside its rocking maps.
+
+    Attributes:
+        crops: Expected crops that are drawn once and seen at ever other doses.
+        steps: Optimiser steps.
+        batch: Crops per step.
+        width: Channels of a ray.
+        learning_rate: Highest one of the cycle.
+        seed: Of everything.
+    """
+
+    crops: int
+    steps: int
+    batch: int
+    width: int
+    learning_rate: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How a refiner does on disks of a range of doses.
+
+    Attributes:
+        least: Fewest electrons in a disk.
+        most: Most electrons in a disk.
+        disks: How many.
+        candidates: Median distance of the candidates from the centres [px].
+        median: Median distance of the refined positions from the centres [px].
+        coverage: Fraction of errors along an axis within the stated deviation; 0.68 if Gaussian and well stated.
+    """
+
+    least: float
+    most: float
+    disks: int
+    candidates: float
+    median: float
+    coverage: float
+
+    def words(self) -> str:
+        """One line."""
+        return (
+            f"{self.least:g} to {self.most:g} electrons, {self.disks} disks: candidates {self.candidates:.3f} px, "
+            f"refined {self.median:.3f} px (medians), {100 * self.coverage:.0f} % within the stated deviation"
+        )
+
+
+def make(maps: Path, recipe: Recipe, output: Path, per_crystal: int = 1) -> list[Figures]:
+    """Make the rocking maps that are missing, train a refiner on them, and write it, with its figures beside it (JSON).
+
+    Args:
+        maps: Folder of the rocking maps; those that are there are kept.
+        recipe: Of the training.
+        output: Refiner's file (.safetensors).
+        per_crystal: Rocking maps of each crystal.
+
+    Returns:
+        Figures on the validation crystals.
+    """
+    learnt, kept = rocking.divided(rocking.library(maps, rocking.crystals(), per_crystal, seed=0))
+    made = collection(recipe.crops, recipe.seed, Rocking(learnt))
+    with Progress(recipe.steps, "training", "steps") as progress:
+        network = train(
+            made,
+            recipe.steps,
+            recipe.batch,
+            recipe.seed,
+            recipe.width,
+            recipe.learning_rate,
+            lambda step, loss: progress.add(1),
+        )
+    figures = validate(network, validation(Rocking(kept)))
+    about = asdict(recipe) | {"maps": len(learnt), "validation_maps": len(kept)}
+    refinement.save(output, network, about)
+    with files.replaced(output.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(about | {"figures": [asdict(f) for f in figures]}, indent=1) + "\n")
+    return figures
+
+
+def validation(source: Rocking | None, count: int = VALIDATION) -> Disks:
+    """Expected crops that figures are measured on, the same ones for the same rocking maps."""
+    generator = torch.Generator().manual_seed(99)
+    return Disks.joined(
+        [disks.draw(min(128, count - i), generator, refinement.SIZE, source) for i in range(0, count, 128)]
+    )
+
+
+@torch.inference_mode()
+def validate(network: Refiner, made: Disks) -> list[Figures]:
+    """Figures of a refiner, as :func:`fourdcrystal.refinement.refine` uses it, for each range of :data:`ELECTRONS`."""
+    generator = torch.Generator().manual_seed(1)
+    counts, electrons = made.counts(generator)
+    candidate = made.offset + CANDIDATES * torch.randn(len(made), 2, generator=generator)
+    centre, sigma = refinement.converged(network, counts, made.probe, made.radii(refinement.RAYS), candidate)
+    error = (centre - made.offset).abs()
+    before = (candidate - made.offset).norm(dim=1)
+    found = []
+    for least, most in ELECTRONS:
+        some = (electrons >= least) & (electrons < most)
+        median = error[some].norm(dim=1).median().item()
+        held = (error < sigma[:, None])[some].float().mean().item()
+        found.append(Figures(least, most, int(some.sum()), before[some].median().item(), median, held))
+    return found
+
+
+def collection(count: int, seed: int, rocking: Rocking | None, batch: int = 128) -> Disks:
+    """Expected crops to learn from: a quarter of them with made-up contrast, the others from rocking maps if given."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for number in range(-(-count // batch)):
+        source = None if number % 4 == 0 else rocking
+        parts.append(disks.draw(min(batch, count - number * batch), generator, refinement.SIZE, source))
+    return Disks.joined(parts)
+
+
+def train(
+    made: Disks,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    width: int,
+    learning_rate: float,
+    progress: Callable[[int, float], None] = lambda step, loss: None,
+) -> Refiner:
+    """Train a refiner on crops with known centres; weights are averaged over the last twentieth of the steps or so.
+
+    Args:
+        made: Expected crops; each is seen at ever other doses, from ever other candidates, in eight orientations.
+        steps: Optimiser steps.
+        batch_size: Crops per step.
+        seed: Of everything.
+        width: Channels.
+        learning_rate: Highest one, of AdamW with one cycle.
+        progress: Told the step and its loss.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    network = Refiner(width)
+    average = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(1 - min(0.5, 20 / steps))
+    )
+    optimiser = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, learning_rate, total_steps=steps + 1, pct_start=0.05, cycle_momentum=False
+    )
+    network.train()
+    for step in range(steps):
+        some = turned(made.where(torch.randint(len(made), (batch_size,), generator=generator)), step % 8)
+        loss = cost(network, some, generator)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(network)
+        progress(step + 1, loss.item())
+    return average.module.eval()
+
+
+def cost(network: Refiner, some: Disks, generator: torch.Generator) -> Tensor:
+    """Loss of a batch at random doses, candidates as far off as first and as later passes find them."""
+    counts, _ = some.counts(generator)
+    spread = disks.decades((0.05, 1.0), generator, len(some), 1)
+    candidate = some.offset + spread * torch.randn(len(some), 2, generator=generator)
+    offset, precision = network(counts, some.probe(candidate), candidate, some.radii(refinement.RAYS))
+    return negative_log_likelihood(offset, precision, some.offset - candidate)
+
+
+def turned(made: Disks, which: int) -> Disks:
+    """Crops in one of the eight orientations of the square."""
+    expected, offset, stretch = made.expected, made.offset, made.stretch
+    for axis in (0, 1):
+        if which & (1 << axis):
+            sign = torch.tensor([-1.0, 1.0] if axis == 0 else [1.0, -1.0])
+            expected, offset = expected.flip(axis + 1), offset * sign
+            stretch = stretch * sign * sign[:, None]
+    if which & 4:
+        expected, offset, stretch = expected.mT, offset.flip(-1), stretch.flip(-1, -2)
+    return Disks(expected, offset, made.radius, made.edge, stretch)
+
+
+def negative_log_likelihood(offset: Tensor, precision: Tensor, true: Tensor, beta: float = 0.5) -> Tensor:
+    """Gaussian negative log-likelihood, each sample weighted by σ^(2β) (Seitzer et al., ICLR 2022); a scalar.
+
+    Args:
+        offset: Predicted [px], (N, 2).
+        precision: Inverse covariance [1/px²], (N, 2, 2).
+        true: [px], (N, 2).
+        beta: 0: the plain likelihood; 1: errors weigh as in least squares.
+    """
+    error = offset - true
+    determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
+    each = torch.einsum("ni,nij,nj->n", error, precision, error) / 2 - torch.log(determinant) / 2
+    return (each * determinant.detach() ** (-beta / 2)).mean()
