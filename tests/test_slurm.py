@@ -101,12 +101,12 @@ def processes(production: Production) -> Iterator[tuple[int, str]]:
             continue  # it has just ended
 
 
-def freeze(production: Production, script: str, how: signal.Signals = signal.SIGSTOP) -> None:
-    """Stop the processes of a script, wherever they are, or let them go on."""
+def freeze(production: Production, script: str) -> None:
+    """Stop the processes of a script, wherever they are."""
     for pid, words in processes(production):
         if words.startswith("python") and script in words:
             with suppress(ProcessLookupError):  # it has just ended
-                os.kill(pid, how)
+                os.kill(pid, signal.SIGSTOP)
 
 
 def complete(cluster: slurm.Cluster, production: Production, reference: Production) -> None:
@@ -222,42 +222,23 @@ def test_a_killed_snakemake_is_started_again_beside_its_orphans(cluster, product
 TRAINED = {"slurm_partition": "cpu", "gpu": 0, "mpi": "srun", "nodes": 2, "tasks": 2}
 
 
-def requeued(cluster: slurm.Cluster, production: Production, job: dict[str, str]) -> None:
-    """What a partition that preempts does to a job."""
-    freeze(production, "train.py")
-    cluster.run("scontrol", "requeue", job["JobId"])
-
-
-def signalled(cluster: slurm.Cluster, production: Production, job: dict[str, str]) -> None:
-    """What a site does that warns with a signal and then wants the node."""
-    freeze(production, "train.py")  # or it may be ready before the signal arrives
-    cluster.run("scancel", "--signal=USR1", job["JobId"])
-    time.sleep(2)
-    freeze(production, "train.py", signal.SIGCONT)
-
-
 def test_training_runs_over_two_nodes_and_goes_on_after_preemption(cluster, production, tmp_path, timed, monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # this cluster's nodes have no names of their own
-    model = Path("models", "miniature", "model.safetensors")
-
-    def untrained(name: str) -> Production:
-        copy = production.copy(tmp_path / name)
-        (copy.results / model).unlink()
-        return copy
-
-    undisturbed = untrained("undisturbed")
+    undisturbed, preempted = (production.copy(tmp_path / name) for name in ("undisturbed", "preempted"))
+    for copy in (undisturbed, preempted):
+        (copy.results / "models" / "miniature" / "model.safetensors").unlink()
     with timed("training on 2 nodes"):
         ended(start(undisturbed, until="train", train=TRAINED), undisturbed)
-    for preempt in (requeued, signalled):
-        preempted = untrained(preempt.__name__)
-        checkpoint = (preempted.results / model).parent / "checkpoint.ckpt"
-        with timed(f"training on 2 nodes, {preempt.__name__}"):
-            run = start(preempted, until="train", train=TRAINED)
-            job = at_work(cluster, preempted, "train", "train.py")
-            cluster.wait(checkpoint.exists, "the first checkpoint", seconds=300)
-            preempt(cluster, preempted, job)
-            ended(run, preempted)
-        (log,) = (preempted.results / "logs" / "train").glob("*.log")
-        assert "2 processes" in log.read_text()
-        assert "going on from" in log.read_text()
-        assert (undisturbed.results / model).read_bytes() == (preempted.results / model).read_bytes()
+    with timed("training on 2 nodes, preempted"):
+        run = start(preempted, until="train", train=TRAINED)
+        job = at_work(cluster, preempted, "train", "train.py")
+        checkpoint = preempted.results / "models" / "miniature" / "checkpoint.ckpt"
+        cluster.wait(checkpoint.exists, "the first checkpoint", seconds=300)
+        freeze(preempted, "train.py")  # or it may be ready before it is preempted
+        cluster.run("scontrol", "requeue", job["JobId"])
+        ended(run, preempted)
+    (log,) = (preempted.results / "logs" / "train").glob("*.log")
+    assert "2 processes" in log.read_text()
+    assert "going on from" in log.read_text()
+    model = Path("models", "miniature", "model.safetensors")
+    assert (undisturbed.results / model).read_bytes() == (preempted.results / model).read_bytes()
