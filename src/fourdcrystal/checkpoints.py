@@ -22,6 +22,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint whole, or leave what was there."""
         # by way of memory: torch's own file writer says of a full disk only that writing failed
         content = io.BytesIO()
         torch.save(checkpoint, content)

@@ -21,13 +21,17 @@ class Detector(Protocol):
     in_volts: bool
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """What peaks depend on besides the scan."""
 
-    def batch_size(self, shape: tuple[int, int]) -> int: ...
+    def batch_size(self, shape: tuple[int, int]) -> int:
+        """Patterns of a shape that are treated at once."""
 
-    def detect(self, patterns: np.ndarray, probe: np.ndarray) -> Peaks: ...
+    def detect(self, patterns: np.ndarray, probe: np.ndarray) -> Peaks:
+        """Peaks of patterns (N, X, Y) with the vacuum probe (X, Y); one that is empty or not finite has none."""
 
-    def doubts(self, radius: float) -> str | None: ...
+    def doubts(self, radius: float) -> str | None:
+        """What speaks against its use with a probe of this radius [px], in words; none if nothing does."""
 
 
 class Correlator:
