@@ -94,10 +94,13 @@ def test_what_was_never_run_is_unknown_and_left_out_of_the_total(results):
 
 def test_a_dry_run_ends_with_the_estimate(production):
     change = ("--config", "microscope={energy: 100e3}")
-    shown = production.snakemake("-n", "--quiet", "rules", *change).stdout
+    shown = production.snakemake("-n", *change).stdout
     assert "core-hours" in shown
+    assert "core-hours" in production.snakemake("-n", "--quiet", "rules", *change).stdout
     simulate = next(line.split() for line in shown.splitlines() if line.startswith("simulate ") and "jobs" in line)
     assert simulate[1] == "6"
     assert 0 < float(simulate[2]) < 1
     assert "core-hours" not in production.snakemake("-n", "--quiet", "all", *change).stdout
-    assert "core-hours" not in production.snakemake("-n").stdout, "nothing to be done costs nothing"
+    finished = production.snakemake("-n").stdout
+    assert "core-hours" not in finished, "nothing to be done costs nothing"
+    assert "Exception" not in shown + finished

@@ -58,7 +58,11 @@ production_outputs = [
 @atexit.register  # Snakemake calls no hook at the end of a dry run
 def estimate_costs():
     """Say after a dry run what the jobs would need, judged by those that ran before."""
-    if workflow.executor_plugin is None or not workflow.dryrun or "all" in map(str, workflow.output_settings.quiet):
+    if (
+        workflow.executor_plugin is None
+        or not workflow.dryrun
+        or "all" in map(str, workflow.output_settings.quiet or ())
+    ):
         return
     planned = {}
     for job in {*workflow.dag.needrun_jobs(), *workflow.dag.finished_jobs}:
