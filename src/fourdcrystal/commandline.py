@@ -11,9 +11,16 @@ from fourdcrystal import __version__
 from fourdcrystal.errors import InputError
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows each default that says something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
 def parser(description: str | None) -> argparse.ArgumentParser:
     """An argument parser in the house's style: defaults shown in the help, ``--version``."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    made = argparse.ArgumentParser(description=description, formatter_class=_Help)
     made.add_argument("--version", action="version", version=f"4D-Crystal {__version__}")
     return made
 

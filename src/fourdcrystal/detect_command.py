@@ -215,12 +215,13 @@ def report(output: Path, figures: dict) -> str:
 def main() -> None:
     """``python -m fourdcrystal detect``."""
     parser = commandline.parser("4D-Crystal: Bragg vectors, strain and orientation from 4D-STEM scans.")
+    parser.prog = "fourdcrystal"
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     detect = verbs.add_parser(
         "detect",
         help="find Bragg peaks in a scan with its vacuum probe",
         description="Find Bragg peaks in a 4D-STEM scan with its vacuum probe; write Bragg vectors, strain and maps.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=parser.formatter_class,
     )
     add_arguments(detect)
     run(parser.parse_args())

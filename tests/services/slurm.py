@@ -14,6 +14,7 @@ from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
 PORT = 17400  # of the controller; nodes have the ones after it
+CONFIGURED = ("slurm.conf", "gres.conf", "cgroup.conf")
 MEMORY_MB, CPUS, GPUS = 6000, 4, 2
 
 CONFIGURATION = """\
@@ -58,9 +59,28 @@ def missing() -> str | None:
         return f"{', '.join(lacking)} not installed (Debian: apt-get install slurmctld slurmd slurm-client munge)"
     if os.geteuid() != 0:
         return "a SLURM cluster of its own needs root"
-    if Path("/etc/slurm/slurm.conf").exists():
+    clear_left_behind()
+    if os.path.lexists("/etc/slurm/slurm.conf"):
         return "/etc/slurm/slurm.conf exists: this machine has a SLURM of its own"
     return None
+
+
+def clear_left_behind() -> None:
+    """Unlink the configuration of a cluster of ours whose test run was killed: its controller has ended."""
+    links = [Path("/etc/slurm") / name for name in CONFIGURED]
+    configuration = links[0]
+    if not configuration.is_symlink() or not (folder := configuration.readlink().parent).name.startswith("slurm"):
+        return
+    if configuration.exists() and f"{folder}/state" not in configuration.read_text():
+        return
+    try:
+        controller = int((folder / "slurmctld.pid").read_text())
+        alive = Path(f"/proc/{controller}/comm").read_text().startswith("slurmctld")
+    except FileNotFoundError:
+        alive = False
+    if not alive:
+        for link in links:
+            link.unlink(missing_ok=True)
 
 
 class Cluster:
@@ -96,7 +116,7 @@ class Cluster:
             *self.folder.glob("munged.pid"),
         ]:
             kill(int(path.read_text()), signal.SIGTERM)
-        for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
+        for name in CONFIGURED:
             (Path("/etc/slurm") / name).unlink(missing_ok=True)
 
     @property
@@ -149,7 +169,7 @@ class Cluster:
         (self.folder / "gres.conf").write_text("\n".join(gres) + "\n")
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         Path("/etc/slurm").mkdir(exist_ok=True)
-        for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
+        for name in CONFIGURED:
             (Path("/etc/slurm") / name).symlink_to(self.folder / name)
 
 

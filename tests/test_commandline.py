@@ -1,0 +1,71 @@
+"""Command lines speak in one style: every option explained, a version, errors in one sentence."""
+
+import argparse
+import runpy
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from fourdcrystal import __version__, commandline
+from fourdcrystal.errors import InputError
+
+SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py") if path.name != "train.py")  # Hydra's
+
+
+class Parsing(Exception):
+    """Stops a script where it would read its command line."""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_option_of_a_script_is_explained_and_a_default_that_says_nothing_is_not_shown(script, monkeypatch):
+    def parse(parser, *_):
+        raise Parsing(parser)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    with pytest.raises(Parsing) as stopped:
+        runpy.run_path(str(ROOT / "scripts" / script), run_name="__main__")
+    parser = stopped.value.args[0]
+    assert parser.description and parser.description.endswith(".")
+    for action in parser._actions:
+        assert action.help, f"{script}: {action.option_strings or action.dest} has no help"
+    text = parser.format_help()
+    assert "--version" in text and "(default: None)" not in text
+
+
+@pytest.mark.parametrize("command", [["-m", "fourdcrystal"], ["scripts/verify.py"], ["scripts/simulate.py"]])
+def test_a_command_line_tells_its_version_and_refuses_unknown_options_with_status_two(command):
+    ran = subprocess.run([sys.executable, *command, "--version"], cwd=ROOT, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"4D-Crystal {__version__}\n", "")
+    ran = subprocess.run([sys.executable, *command, "--no-such-option"], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr
+
+
+def test_a_user_s_mistake_is_one_sentence_on_stderr_and_a_mistake_of_ours_a_traceback(capsys):
+    def refused():
+        raise InputError("specimen.box: 3 Å is too small")
+
+    with pytest.raises(SystemExit) as left:
+        commandline.run(refused)
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: specimen.box: 3 Å is too small\n"
+    with pytest.raises(ZeroDivisionError):
+        commandline.run(lambda: 1 / 0)
+
+
+def test_an_interrupted_command_line_ends_with_the_shell_s_status_for_it(capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as left:
+        commandline.run(interrupted)
+    assert left.value.code == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_third_parties_warnings_do_not_reach_the_user_of_a_command_line():
+    code = "from fourdcrystal import commandline; import warnings; commandline.run(lambda: warnings.warn('noise'))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""
+    shown = subprocess.run([sys.executable, "-W", "default", "-c", code], capture_output=True, text=True).stderr
+    assert "noise" in shown
