@@ -22,10 +22,12 @@ SETTINGS = Settings.model_validate(
 PARTS = {"seed", "orientations", "microscope", "specimen", "detector", "labels"}
 
 
+SILICON = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
+
+
 def silicon(name: str = "Si-1") -> Crystal:
-    structure = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
     source = {"name": "made up", "id": name, "database_version": "0", "licence": "CC0-1.0", "citation": "nobody"}
-    return Crystal(name, structure, "A_cF8_227_a", 227, "cubic", source)
+    return Crystal(name, SILICON, "A_cF8_227_a", 227, "cubic", source)
 
 
 def row(name: str, split: str) -> Row:

@@ -4,7 +4,6 @@ import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -65,24 +64,9 @@ def _workplace(path: Path) -> Iterator[Path]:
     workplace, lock = _claimed(path)
     try:
         yield workplace
-        shutil.rmtree(workplace, ignore_errors=True)
-    except BaseException:
-        _remove_under_writers(workplace)
-        raise
     finally:
+        shutil.rmtree(workplace, ignore_errors=True)
         os.close(lock)
-
-
-def _remove_under_writers(folder: Path) -> None:
-    """Remove a folder in which threads may still be writing: a library's, whose first failure ended the block.
-
-    What can't be removed within some seconds (somebody else's disk fails) is left to :func:`_sweep`.
-    """
-    for _ in range(300):
-        shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.01)  # a thread that lost its folder makes it again
-        if not folder.exists():
-            return
 
 
 def _claimed(path: Path) -> tuple[Path, int]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fourdcrystal import files, mapping
+from fourdcrystal import files, groups, mapping
 from fourdcrystal.flags import FLAGS
 from fourdcrystal.mapping import Maps
 from fourdcrystal.search import Found
@@ -68,8 +68,8 @@ def orientation(maps: Maps, grid: tuple[int, int], attributes: dict[str, Any]) -
 
 def write(path: Path, dataset: "xarray.Dataset") -> None:
     """Write a data set as Zarr v3, whole or not at all."""
-    with files.replaced_folder(path) as folder:
-        dataset.to_zarr(folder, mode="w", zarr_format=3, consolidated=False)
+    with files.replaced_folder(path) as folder, groups.put(folder) as store:
+        dataset.to_zarr(store, mode="w", zarr_format=3, consolidated=False)
 
 
 def virtual_images(found: Found, grid: tuple[int, int], attributes: dict[str, Any]) -> "xarray.Dataset":

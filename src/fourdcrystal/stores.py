@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
 
-from fourdcrystal import __version__, shards
+from fourdcrystal import __version__, groups, shards
 from fourdcrystal.checksums import seal
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced_folder
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Takes the results of one orientation after the other, in any order; made by :func:`new_store`."""
+    """Takes the results of one orientation after the other, in any order; made by :func:`new_store`.
 
-    def __init__(self, folder: Path, axes: Axes) -> None:
-        self._folder, self._axes, self._sizes = folder, axes, axes.sizes()
-        self._group = zarr.open_group(folder, mode="w", zarr_format=3)
+    Patterns go to the disk at once, everything else is small and waits in memory.
+    """
+
+    def __init__(self, folder: Path, group: zarr.Group, axes: Axes) -> None:
+        self._folder, self._group, self._axes, self._sizes = folder, group, axes, axes.sizes()
         self._create("cbed", self._shape("cbed"))
         self._small: dict[str, NDArray[Any]] = {
             name: np.zeros(self._shape(name), np.float32) for name in ("vg", "qz", "intensity", "seam_fraction")
@@ -162,10 +164,12 @@ def new_store(
         A writer that wants ``put_probe`` once and ``put`` for every orientation.
     """
     with replaced_folder(path) as folder:
-        writer = Writer(folder, axes)
-        yield writer
-        writer.finish()
-        zarr.open_group(folder, mode="r+").attrs.update(attributes(crystal, recipe, patterns_version))
+        with groups.put(folder) as small:
+            group = zarr.open_group(small, mode="w", zarr_format=3)
+            writer = Writer(folder, group, axes)
+            yield writer
+            writer.finish()
+            group.attrs.update(attributes(crystal, recipe, patterns_version))
         seal(folder)
 
 
