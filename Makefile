@@ -7,7 +7,7 @@ CORES ?= all
 LOGGER := $(shell test -t 1 && echo "--logger rich")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format dag lock clean
+.PHONY: help demo test lint docs format dag lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -21,7 +21,7 @@ $(VENV)/.demo: pyproject.toml requirements.lock
 
 $(VENV)/.test: $(VENV)/.demo
 	@echo "Installing what tests need ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,services]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,docs,export,services]'
 	@touch $@
 
 demo: $(VENV)/.demo ## the whole factory at small scale: results/report.html, a model, Bragg vectors, strain maps
@@ -37,6 +37,10 @@ lint: $(VENV)/.test ## ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+docs: $(VENV)/.test ## the documentation site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "site/index.html"
 
 format: $(VENV)/.test ## put the code into the house's form
 	$(BIN)/ruff check --fix

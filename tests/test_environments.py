@@ -33,7 +33,7 @@ def test_conda_environment_has_the_pins_of_the_lock_file(path):
 def test_lock_file_satisfies_the_ranges_of_the_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    asked = project["dependencies"] + extras["dev"] + extras["services"]
+    asked = project["dependencies"] + extras["dev"] + extras["export"] + extras["services"]
     for requirement in map(Requirement, asked):
         version = Version(LOCK[canonicalize_name(requirement.name)])
         assert version in requirement.specifier, f"{requirement} against the lock's {version}"

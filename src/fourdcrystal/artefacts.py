@@ -146,8 +146,10 @@ def counted(
     """Counts of expected electrons, with the same hot and dead pixels in both images.
 
     Args:
-        pattern, probe: Expected electrons, (B, X, Y).
-        hot, dead: Fractions of pixels, (B,).
+        pattern: Expected electrons, (B, X, Y).
+        probe: The same of the vacuum probe.
+        hot: Fraction of hot pixels, (B,).
+        dead: Fraction of dead pixels, (B,).
         samples: Random generators, one for each sample.
     """
     counts = []
