@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from synthetic_quartets import quartets
@@ -26,15 +27,13 @@ def trained(name):
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_onnx_and_pytorch_agree_within_a_ten_thousandth(name, tmp_path):
-    pytest.importorskip("onnxscript", reason="export needs onnx and onnxscript")
-    runtime = pytest.importorskip("onnxruntime", reason="the comparison needs onnxruntime")
     model, path = trained(name), tmp_path / "model.onnx"
     exchange.to_onnx(model, path, (64, 48))
     batch = quartets(3, (64, 48))
     cbed, probe = 1000 * batch["cbed"][:, None], batch["probe"][:, None]
     with torch.inference_mode():
         expected = model.network(cbed, probe)
-    session = runtime.InferenceSession(path)
+    session = onnxruntime.InferenceSession(path)
     vg, qz = session.run(["vg", "qz"], {"cbed": cbed.numpy(), "probe": probe.numpy()})
     np.testing.assert_allclose(vg, expected["vg"].numpy(), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(qz, expected["qz"].numpy(), rtol=1e-4, atol=1e-4)
@@ -43,7 +42,6 @@ def test_onnx_and_pytorch_agree_within_a_ten_thousandth(name, tmp_path):
 
 
 def test_a_shape_that_the_network_does_not_take_is_refused_in_words(tmp_path):
-    pytest.importorskip("onnxscript", reason="export needs onnx and onnxscript")
     with pytest.raises(InputError, match="multiples of 8 px"):
         exchange.to_onnx(trained("ccunet"), tmp_path / "model.onnx", (60, 64))
     assert not list(tmp_path.iterdir())
