@@ -33,7 +33,7 @@ def formula(source: str, *_: object, **__: object) -> str:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made from the code."""
     pages = {
-        SETTINGS: (ROOT / "config" / "README.md").read_text(),
+        SETTINGS: "---\nhide: [toc]\n---\n" + (ROOT / "config" / "README.md").read_text(),
         "reference/commands.md": commands(),
         "reference/decisions.md": decisions(),
         "reference/python.md": modules(),
