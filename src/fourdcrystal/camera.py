@@ -30,23 +30,29 @@ class Camera:
         """Intensity on each pixel, (..., X, Y), float32.
 
         Args:
-            spectrum: Kept columns of waves in Fourier space, (..., n, columns).
+            spectrum: Waves in Fourier space, (..., n, C): zero frequency first, all columns or those that waves keep.
             xp: Its array module.
         """
-        rows, above = self._span(0, self.grid.n, 0)
-        columns, left = self._span(1, self.grid.band.stop - self.grid.band.start, self.grid.band.start)
-        seen = spectrum[..., rows, columns]
-        intensity = seen.real**2 + seen.imag**2
-        if any((*above, *left)):  # a pixel at the rim reaches beyond the band, where the wave is zero
-            intensity = xp.pad(intensity, [(0, 0)] * (intensity.ndim - 2) + [above, left])
+        spans = [self._span(axis, spectrum.shape[axis - 2]) for axis in (0, 1)]
+        size = [self.shape[axis] * self.binning + (self.binning % 2 == 0) for axis in (0, 1)]
+        # a pixel at the rim may reach beyond the kept columns, where the wave is zero
+        intensity = xp.zeros((*spectrum.shape[:-2], *size), dtype=xp.float32)
+        for to_x, from_x in spans[0]:
+            for to_y, from_y in spans[1]:
+                seen = spectrum[..., from_x, from_y]
+                intensity[..., to_x, to_y] = seen.real**2 + seen.imag**2
         return self._binned(self._binned(intensity, -2), -1)
 
-    def _span(self, axis: int, length: int, offset: int) -> tuple[slice, tuple[int, int]]:
-        """Indices that the detector sees along an axis, and how many are missing at either end."""
+    def _span(self, axis: int, length: int) -> list[tuple[slice, slice]]:
+        """Negative and other frequencies that the detector sees along an axis: places in its image, in the spectrum."""
         m = self.binning
-        start = self.grid.n // 2 - self.shape[axis] // 2 * m - m // 2 - offset
-        stop = start + self.shape[axis] * m + (m % 2 == 0)
-        return slice(max(start, 0), min(stop, length)), (max(-start, 0), max(stop - length, 0))
+        below = self.shape[axis] // 2 * m + m // 2
+        above = self.shape[axis] * m + (m % 2 == 0) - below
+        low, high = min(below, length // 2), min(above, length // 2)
+        return [
+            (slice(below - low, below), slice(length - low, length)),
+            (slice(below, below + high), slice(0, high)),
+        ]
 
     def _binned(self, intensity: Any, axis: int) -> Any:
         m = self.binning

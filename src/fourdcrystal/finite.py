@@ -13,10 +13,11 @@ import numpy as np
 from ase.data import chemical_symbols
 from scipy.sparse import csr_array
 
-from fourdcrystal import scattering
+from fourdcrystal import scattering, waves
 from fourdcrystal.potential import factors, spread
-from fourdcrystal.propagation import CUTOFF, DeviceWave, Grid, Wave, stack
+from fourdcrystal.propagation import CUTOFF, Grid
 from fourdcrystal.supercell import Supercell
+from fourdcrystal.waves import DeviceWave, Wave
 
 REACH = 6.0  # Å; an atom's potential is integrated this far on either side
 STEP = 0.01  # Å, of the table of heights
@@ -70,23 +71,23 @@ def finite_slices(
         grid: The wave's grid, over the cell's lateral edges.
         slice_thickness: Thickness of a slice [Å]; the cell's is a multiple.
         b: B of every element [Å²].
-        work: A wave to compute in, from ``stack(grid, xp)``; none: a new one on the CPU.
+        work: A wave to compute in, from ``waves.wave(grid, xp)``; none: a new one on the CPU.
 
     Yields:
-        Potential times the grid's checkerboard [V Å], (n, n), float32; valid until the next is asked for.
+        Potential [V Å], (n, n), float32; valid until the next is asked for.
     """
     count = round(cell.box[2] / slice_thickness)
-    wave = stack(grid) if work is None else work
+    wave = waves.wave(grid) if work is None else work
     xp = wave.xp
-    total = xp.empty_like(wave.spectrum)
+    total, made = xp.empty_like(wave.spectrum), xp.empty((grid.n, grid.n), dtype=xp.complex64)
     k_max = CUTOFF / 2 / grid.sampling
-    r = np.hypot(grid.frequencies[:, None], grid.frequencies[grid.band])
+    r = np.hypot(grid.k_x[:, None], grid.k_y(wave.full))
     elements = []
     for number in np.unique(cell.numbers):
         symbol = chemical_symbols[number]
         k, u, heights, v = products(symbol, b[symbol], k_max)
-        whole = factors(grid, symbol, b[symbol], "exact")
-        tables = [xp.asarray((whole * np.interp(r, k, column)).astype(np.float32)) for column in u.T]
+        whole = factors(grid, symbol, b[symbol], "exact", wave.full)
+        tables = [wave.kernel(whole * np.interp(r, k, column)) for column in u.T]
         atoms = cell.positions[cell.numbers == number]
         atoms = atoms[np.argsort(atoms[:, 2], kind="stable")]
         place, weight = spread(atoms[:, :2] / grid.sampling, grid.n)
@@ -107,12 +108,13 @@ def finite_slices(
                 above = np.broadcast_to(v[-1], below.shape)
             part = placed[start:stop].T @ (above - below)  # (n², products)
             for table, values in zip(tables, part.T, strict=True):
-                wave.real[...] = xp.asarray(values.reshape(grid.n, grid.n))
+                wave.put(xp.asarray(values.reshape(grid.n, grid.n)))
                 wave.forward()
                 total += wave.spectrum * table
         wave.spectrum[...] = total
         wave.backward()
-        yield wave.real.real
+        wave.get(made)
+        yield made.real
 
 
 def _interpolated(height: np.ndarray, heights: np.ndarray, v: np.ndarray) -> np.ndarray:

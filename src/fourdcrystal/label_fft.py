@@ -41,9 +41,7 @@ def maps(
     grid, step = camera.grid, slice_thickness / np.ceil(slice_thickness / THICKEST)
     count = round(cell.box[2] / step)
     lateral = tukey(grid.n, 1.0, sym=False)
-    window = (
-        lateral[:, None] * lateral / lateral.sum() ** 2
-    )  # potentials come with the checkerboard that centres their transforms
+    window = lateral[:, None] * lateral / lateral.sum() ** 2
     along_z = tukey(count + 1, 1.0)[1:]
     x, y = (_seen(camera, axis) for axis in (0, 1))
     layers = np.empty((count, len(x), len(y)), dtype=np.complex64)
@@ -60,9 +58,9 @@ def maps(
 
 
 def _seen(camera: Camera, axis: int) -> np.ndarray:
-    """Fourier pixels that the detector sees along an axis, all those of one of its pixels side by side."""
+    """Fourier pixels, zero first, that the detector sees along an axis: all those of one of its pixels side by side."""
     m = camera.binning
-    centres = camera.grid.n // 2 + (np.arange(camera.shape[axis]) - camera.shape[axis] // 2) * m
+    centres = (np.arange(camera.shape[axis]) - camera.shape[axis] // 2) * m
     return (centres[:, None] + np.arange(-(m // 2), m // 2 + 1)).ravel() % camera.grid.n
 
 

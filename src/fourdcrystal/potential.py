@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from ase.data import chemical_symbols
 
-from fourdcrystal import scattering
-from fourdcrystal.propagation import CUTOFF, DeviceWave, Grid, Wave, stack
+from fourdcrystal import scattering, waves
+from fourdcrystal.propagation import CUTOFF, Grid
 from fourdcrystal.supercell import Supercell
+from fourdcrystal.waves import DeviceWave, Wave
 
 Placement = Literal["exact", "bilinear"]
 
@@ -37,8 +38,8 @@ def _semicircle_transform(cycles: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def factors(grid: Grid, symbol: str, b: float, placement: Placement) -> np.ndarray:
-    """What turns the transform of one element's spread atoms into Fourier coefficients [V Å], (n, columns), float32.
+def factors(grid: Grid, symbol: str, b: float, placement: Placement, full: bool) -> np.ndarray:
+    """What turns the transform of one element's spread atoms into Fourier coefficients [V Å], (n, C), zero first.
 
     47.878 V Å² f(k) exp(-B k²/4) / area, over the transform of the spreading function.
 
@@ -46,18 +47,18 @@ def factors(grid: Grid, symbol: str, b: float, placement: Placement) -> np.ndarr
         grid: The wave's grid.
         symbol: Element.
         b: Its B [Å²]; 0 for atoms at rest.
-        placement: How atoms are spread; ``exact`` keeps the band-limited columns, ``bilinear`` all.
+        placement: How atoms are spread.
+        full: All columns, not only those within the band limit.
     """
-    k = grid.frequencies
-    columns = grid.band if placement == "exact" else slice(None)
-    k2 = k[:, None] ** 2 + k[columns] ** 2
+    k_x, k_y = grid.k_x, grid.k_y(full)
+    k2 = k_x[:, None] ** 2 + k_y**2
     coefficients = scattering.VOLTS / grid.edge**2 * scattering.factor(symbol, k2) * np.exp(-b * k2 / 4)
     if placement == "bilinear":
         # abTEM's own correction, sin(k)/k with k in cycles per grid point and radial, for its numbers
-        return (coefficients / np.sinc(np.sqrt(k2) * grid.sampling / np.pi)).astype(np.float32)
-    spread = _semicircle_transform(k * grid.sampling)
+        return coefficients / np.sinc(np.sqrt(k2) * grid.sampling / np.pi)
+    along_x, along_y = (_semicircle_transform(k * grid.sampling) for k in (k_x, k_y))
     kept = np.sqrt(k2) <= CUTOFF / 2 / grid.sampling
-    return np.where(kept, coefficients / (spread[:, None] * spread[columns]), 0.0).astype(np.float32)
+    return np.where(kept, coefficients / (along_x[:, None] * along_y), 0.0)
 
 
 def slices(
@@ -77,12 +78,13 @@ def slices(
         b: B of every element [Å²].
         placement: ``exact`` gives each atom its exact place; ``bilinear`` shares it among four grid points as abTEM
             does, which weakens reflections far out (docs/physics.md).
-        work: A wave to compute in, from ``stack(grid, xp, full=placement == "bilinear")``; none: a new one on the CPU.
+        work: A wave to compute in, from ``waves.wave(grid, xp, full=placement == "bilinear")``; none: a new one on the
+            CPU.
 
     Yields:
-        Potential times the grid's checkerboard [V Å], (n, n), float32; valid until the next is asked for.
+        Potential [V Å], (n, n), float32; valid until the next is asked for.
     """
-    wave = stack(grid, full=placement == "bilinear") if work is None else work
+    wave = waves.wave(grid, full=placement == "bilinear") if work is None else work
     xp = wave.xp
     count = round(cell.box[2] / slice_thickness)
     index = np.clip(np.floor(cell.positions[:, 2] / slice_thickness + 1e-9).astype(np.int64), 0, count - 1)
@@ -94,35 +96,38 @@ def slices(
     # in pairs of slices: the first is the real part, the second the imaginary part of a complex array
     place *= np.array([[2 * grid.n], [2]])
     place[:, 1] += index[:, None] % 2
-    tables = [xp.asarray(factors(grid, chemical_symbols[e], b[chemical_symbols[e]], placement)) for e in elements]
+    symbols = [chemical_symbols[e] for e in elements]
+    tables = [wave.kernel(factors(grid, symbol, b[symbol], placement, wave.full)) for symbol in symbols]
     # atoms of each element in each pair of slices
     starts = np.searchsorted(key, elements[:, None] * count + np.arange(0, count, 2))
     stops = np.searchsorted(key, elements[:, None] * count + np.minimum(np.arange(2, count + 2, 2), count))
-    total = xp.empty_like(wave.spectrum)
+    total, made = xp.empty_like(wave.spectrum), xp.empty((grid.n, grid.n), dtype=xp.complex64)
     for pair in range(starts.shape[1]):
         total[...] = 0
         for table, start, stop in zip(tables, starts[:, pair], stops[:, pair], strict=True):
             if start < stop:
-                wave.real.view(xp.float32)[...] = _sums(place[start:stop], weight[start:stop], grid.n, xp)
+                wave.put(_sums(place[start:stop], weight[start:stop], grid.n, xp))
                 wave.forward()
                 wave.spectrum *= table
                 total += wave.spectrum
         wave.spectrum[...] = total
         wave.backward()
-        yield wave.real.real
+        wave.get(made)
+        yield made.real
         if 2 * pair + 1 < count:
-            yield wave.real.imag
+            yield made.imag
 
 
 def _sums(place: np.ndarray, weight: np.ndarray, n: int, xp: ModuleType) -> Any:
-    """What atoms give to each number of a complex array, (n, 2n); ``place`` and ``weight`` are (N, 2, width)."""
+    """What atoms give to each point, (n, n), complex; ``place`` and ``weight`` are (N, 2, width)."""
     points = (place[:, 0, :, None] + place[:, 1, None, :]).ravel()
     shares = (weight[:, 0, :, None] * weight[:, 1, None, :]).ravel()
-    return xp.bincount(xp.asarray(points), weights=xp.asarray(shares), minlength=2 * n * n).reshape(n, 2 * n)
+    sums = xp.bincount(xp.asarray(points), weights=xp.asarray(shares), minlength=2 * n * n)
+    return sums.view(xp.complex128).reshape(n, n)
 
 
 def spread(pixels: np.ndarray, n: int, placement: Placement = "exact") -> tuple[np.ndarray, np.ndarray]:
-    """Grid lines that each atom is spread over, and its share on each, times the grid's checkerboard.
+    """Grid lines that each atom is spread over, and its share on each.
 
     An atom's share of a point is the product of those of its two lines.
 
@@ -140,5 +145,4 @@ def spread(pixels: np.ndarray, n: int, placement: Placement = "exact") -> tuple[
     lines = corner[:, :, None] + np.arange(width)
     distance = (lines - pixels[:, :, None]).astype(np.float32)
     share = _semicircle(distance) if exact else 1 - np.abs(distance)
-    place = lines.astype(np.int64)
-    return place % n, share * (1 - 2 * (place % 2)).astype(np.float32)
+    return lines.astype(np.int64) % n, share

@@ -8,12 +8,13 @@ from typing import Any, NoReturn
 import numpy as np
 from ase.data import chemical_symbols
 
-from fourdcrystal import finite, potential, probe, scattering
+from fourdcrystal import finite, potential, probe, scattering, waves
 from fourdcrystal.camera import Camera
 from fourdcrystal.errors import InputError
-from fourdcrystal.propagation import DeviceWave, Grid, Transmission, Wave, fast_length, stack
+from fourdcrystal.propagation import Grid, Transmission, fast_length
 from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, box_edge, wave_sampling
 from fourdcrystal.supercell import Supercell
+from fourdcrystal.waves import DeviceWave, Wave
 
 BLOCK = 8  # slices whose transmission functions are kept at a time
 
@@ -71,16 +72,16 @@ class Instrument:
         self.camera = Camera(self.grid, (detector.shape[0], detector.shape[1]), binning)
         energies, angles = microscope.energy, microscope.semiangle_cutoff
         spectra = [[probe.spectrum(self.grid, e, a, microscope, direction) for a in angles] for e in energies]
-        self._spectra = np.array(spectra)[..., self.grid.band]  # (energy, semiangle, n, columns)
+        self._spectra = np.fft.ifftshift(spectra, axes=(-2, -1))  # (energy, semiangle, n, n)
         vacuum = self.camera.record(self._spectra)
         brightest = vacuum.max((-2, -1), keepdims=True)
         self.probe = vacuum / brightest
         self._spectra /= np.sqrt(brightest)
-        self._work = stack(self.grid, xp, full=placement == "bilinear")  # of potentials
-        scratch = stack(self.grid, xp)
+        self._work = waves.wave(self.grid, xp, full=placement == "bilinear")  # of potentials
+        scratch = waves.wave(self.grid, xp)
         self._transmissions = [Transmission(self.grid, scattering.interaction(e), scratch) for e in energies]
-        kernels = [self.grid.propagator(e, specimen.slice_thickness) / self.grid.n**2 for e in energies]
-        self._kernels = [xp.asarray(k) for k in kernels]
+        thickness, points = specimen.slice_thickness, self.grid.n**2
+        self._kernels = [scratch.kernel(self.grid.propagator(e, thickness, scratch.full) / points) for e in energies]
         self._waves = self._bundles()
         self._block = xp.empty((len(energies), BLOCK, self.grid.n, self.grid.n), dtype=xp.complex64)
         self._planes = {round(t / specimen.slice_thickness): i for i, t in enumerate(specimen.thickness)}
@@ -135,8 +136,7 @@ class Instrument:
         cbed = xp.empty((*shape, *self.camera.shape), dtype=xp.float32)
         seam = xp.empty(shape, dtype=xp.float32)
         for energy, wave, angles in self._waves:
-            wave.spectrum[...] = xp.asarray(self._spectra[energy, angles]).reshape(wave.spectrum.shape)
-            wave.backward()
+            self._illuminate(wave, energy, angles)
         if specimen.projection == "infinite":
             potentials = potential.slices(cell, self.grid, specimen.slice_thickness, b, self.placement, self._work)
         else:
@@ -151,36 +151,45 @@ class Instrument:
                     transmission(projected, out=self._block[energy, place])
             for energy, wave, angles in self._waves:
                 for place, before in enumerate(block):
-                    wave.real *= self._block[energy, place]
-                    wave.forward()
-                    wave.spectrum *= self._kernels[energy]
                     plane = self._planes.get(before + 1)
+                    wave.multiply(self._block[energy, place])
+                    wave.filter(self._kernels[energy], keep=plane is not None)
                     if plane is not None:
                         cbed[energy, angles, plane] = self.camera.record(wave.spectrum, xp)
-                    wave.backward()
-                    if plane is not None:
-                        seam[energy, angles, plane] = self._near_seam(wave.real)
+                        seam[energy, angles, plane] = self._near_seam(wave)
             number = block.stop
         if xp is not np:
             cbed, seam = xp.asnumpy(cbed), xp.asnumpy(seam)
         return Simulated(cbed, seam)
 
-    def _near_seam(self, waves: Any) -> Any:
+    def _illuminate(self, wave: Wave | DeviceWave, energy: int, angles: slice) -> None:
+        probes = self.grid.columns(self._spectra[energy, angles], wave.full)
+        wave.spectrum[...] = self.xp.asarray(probes).reshape(wave.spectrum.shape)
+        wave.backward()
+
+    def _near_seam(self, wave: Wave | DeviceWave) -> Any:
         """Fraction of the intensity within ``seam_margin`` of the box's lateral faces, (...)."""
-        margin = min(round(self.specimen.seam_margin / self.grid.sampling), self.grid.n // 2)
-        inner = slice(margin, self.grid.n - margin)
+        n, near, total = self.grid.n, 0, 0
+        margin = min(round(self.specimen.seam_margin / self.grid.sampling), n // 2)
 
         def power(part: Any) -> Any:
             parts = part.view(self.xp.float32)  # real and imaginary parts side by side
             return self.xp.einsum("...ij,...ij->...", parts, parts)
 
-        return 1 - power(waves[..., inner, inner]) / power(waves)
+        def add(lines: slice, values: Any) -> None:
+            nonlocal near, total
+            inner = slice(max(margin - lines.start, 0), max(n - margin - lines.start, 0))
+            everything = power(values)
+            total = total + everything
+            near = near + everything - power(values[..., inner, margin : n - margin])
+
+        wave.look(add)
+        return near / total
 
     def _check_vacuum(self) -> None:
         for energy, wave, angles in self._waves:
-            wave.spectrum[...] = self.xp.asarray(self._spectra[energy, angles]).reshape(wave.spectrum.shape)
-            wave.backward()
-            fraction = float(self._near_seam(wave.real).max())
+            self._illuminate(wave, energy, angles)
+            fraction = float(self._near_seam(wave).max())
             if fraction > self.specimen.seam_limit:
                 self._too_small(fraction, energy, self.microscope.semiangle_cutoff[angles][0], "0 (vacuum)")
 
