@@ -91,6 +91,7 @@ def unpack(packed: Path, results: Path) -> verification.Verdict:
                 raise InputError(f"{file}: is damaged; it differs from its checksum in {packed / MANIFEST}")
             if file.suffix == ".zip":
                 with zipfile.ZipFile(file) as archive:
+                    _check_members(file, archive)
                     archive.extractall(folder / "patterns")
             else:
                 shutil.copyfile(file, folder / name)
@@ -120,6 +121,15 @@ def _archive(path: Path, stores: Iterable[Path]) -> None:
                 archive.writestr(zipfile.ZipInfo(name), file.read_bytes())  # ZipInfo: 1980, not now
 
 
+def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse an archive that :func:`_archive` can't have written: one that unpacks to more than it is, or elsewhere."""
+    for member in archive.infolist():
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise InputError(f"{path}: its member {member.filename} is compressed; archives of a data set are not")
+        if ".." in Path(member.filename).parts or Path(member.filename).is_absolute():
+            raise InputError(f"{path}: its member {member.filename!r} would be unpacked outside the data set")
+
+
 def _checksum(file: Path) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
@@ -132,4 +142,10 @@ def _manifest(packed: Path) -> dict[str, str]:
         raise InputError(f"{packed / MANIFEST}: can't be read ({error}); a packed data set has one") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{packed / MANIFEST}: is not the manifest of a packed data set (no format '{FORMAT}')")
-    return dict(content["sha256"])
+    sums = content.get("sha256")
+    if not isinstance(sums, dict):
+        raise InputError(f"{packed / MANIFEST}: lists no files (sha256)")
+    for name in sums:
+        if Path(name).name != name:
+            raise InputError(f"{packed / MANIFEST}: lists {name!r}, which is no name of a file beside it")
+    return dict(sums)

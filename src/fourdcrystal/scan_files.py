@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from fourdcrystal import correlation
 from fourdcrystal.errors import InputError
@@ -170,6 +171,13 @@ def _mean(images: Any) -> np.ndarray:
 def _npz(path: Path, energy: float | None, probe: bool) -> Content:
     with np.load(path, allow_pickle=False) as file:
         names = set(file.files)
+        # a compressed array can say that it is a thousand times larger than its file
+        needed, free = sum(member.file_size for member in file.zip.infolist()), psutil.virtual_memory().available
+        if needed > free:
+            raise InputError(
+                f"{path}: holds {needed / 1e9:.3g} GB when unpacked, but {free / 1e9:.3g} GB of memory are free; "
+                "keep large scans as .zarr or .h5, which are read piece by piece"
+            )
         if probe:
             chosen = "probe" if "probe" in names else next(iter(file.files))
             return {"patterns": file[chosen]}

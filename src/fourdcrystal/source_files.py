@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pymatgen.core import Lattice, Structure
-from pymatgen.io.cif import CifParser
+from pymatgen.io.cif import CifFile, CifParser
 from pymatgen.io.vasp import Poscar
 
 from fourdcrystal.crystals import safe_id
@@ -19,15 +19,38 @@ from fourdcrystal.settings import Files
 from fourdcrystal.sources import PARTIAL_OCCUPANCY, UNREADABLE, Entry, ordered, origin
 from fourdcrystal.structurefiles import KINDS, kind, members
 
+MOST_SITES = 500_000  # of a CIF before equal ones are merged; Limits.max_sites bounds what is simulated
+_OPERATIONS = (
+    "_space_group_symop_operation_xyz",
+    "_symmetry_equiv_pos_as_xyz",
+    "_space_group_symop.operation_xyz",
+    "_symmetry_equiv.pos_as_xyz",
+)
+
 
 def _read(path: Path) -> list[Structure]:
     """The structures of one file. Readers raise all sorts of exceptions; the caller words them."""
     if kind(path) == "cif":
+        _check_size(path)
         return CifParser(path).parse_structures(primitive=False, on_error="raise")
     if kind(path) == "poscar":
         return [Poscar.from_file(path, check_for_potcar=False).structure]
     content = json.loads(path.read_text())
     return [Structure.from_dict(one) for one in (content if isinstance(content, list) else [content])]
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a CIF that would keep its reader busy for hours: one of many sites, or of few in many symmetric copies.
+
+    Raises:
+        ValueError: saying how many.
+    """
+    for block in CifFile.from_file(path).data.values():
+        positions = block.data.get("_atom_site_fract_x", [])
+        operations = next((block.data[name] for name in _OPERATIONS if name in block.data), [""] * 192)
+        count = (1 if isinstance(positions, str) else len(positions)) * min(max(len(operations), 1), 192)
+        if count > MOST_SITES:
+            raise ValueError(f"up to {count} sites; at most {MOST_SITES} are read")
 
 
 def _structures(path: Path) -> list[Structure]:
