@@ -44,3 +44,12 @@ def test_the_outline_has_the_ellipse_s_radii():
     radii = known.radii(360)
     assert radii.max() / radii.min() == pytest.approx(1.1, abs=0.01)
     assert np.argmin(radii) % 180 == pytest.approx(np.degrees(0.4), abs=5)
+
+
+def test_a_template_is_the_probe_at_every_place():
+    known = vacuum.of_probe(1e4 * image((32, 32), 6.0, 0.35, 0.05))
+    centres = torch.tensor([[0.0, 0.0], [0.31, -0.47], [-2.6, 1.9]])
+    made = known.template(33).at(centres)
+    pixels = torch.as_tensor(np.stack(np.indices((33, 33)), -1) - 16.0)
+    for crop, centre in zip(made, centres, strict=True):
+        np.testing.assert_allclose(crop, known.sample(pixels - centre), atol=0.01)

@@ -83,6 +83,7 @@ def detect(
     spacing: float | None = None,
     border: int | None = None,
     most: int = 200,
+    upsampling: int = UPSAMPLING,
     device: str = "cpu",
 ) -> Peaks:
     """Disks of patterns by correlation with the vacuum probe; a pattern that is empty or not finite has none.
@@ -98,6 +99,7 @@ def detect(
         spacing: Least distance of two disks [px]; none: the probe's radius.
         border: Width of the frame without disks [px]; none: half the probe's radius.
         most: Most disks of one pattern.
+        upsampling: Points per pixel of the upsampled correlation.
         device: Where to compute.
 
     Returns:
@@ -128,7 +130,7 @@ def detect(
     if subpixel != "none":
         positions, height = _parabolic(smooth, b, x, y)
     if subpixel == "multicorr":
-        positions = _upsampled(spectrum, images.shape[-2:], b, positions)
+        positions = _upsampled(spectrum, images.shape[-2:], b, positions, upsampling)
     return Peaks.of(b.cpu().numpy(), positions.cpu().numpy(), height.cpu().numpy())
 
 
@@ -138,16 +140,22 @@ def _first(pattern: Tensor, most: int) -> Tensor:
 
 
 def _smoothed(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian filter, separable, mirrored at the edges as scipy.ndimage does."""
+    """Gaussian filter, mirrored at the edges as scipy.ndimage does; products with band matrices are fastest."""
     if sigma <= 0:
         return images
-    reach = min(int(4 * sigma + 0.5), min(images.shape[-2:]) - 1)
-    offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    rows, columns = (_gaussian(n, sigma, images) for n in images.shape[-2:])
+    return rows @ images @ columns.T
+
+
+def _gaussian(n: int, sigma: float, like: Tensor) -> Tensor:
+    """Matrix that smooths n numbers, mirrored about the edges of the first and last pixel, (n, n)."""
+    reach = int(4 * sigma + 0.5)
+    offsets = torch.arange(-reach, reach + 1, device=like.device)
     weights = torch.exp(-(offsets**2) / (2 * sigma**2))
-    weights = weights / weights.sum()
-    padded = torch.nn.functional.pad(images[:, None], (reach,) * 4, mode="reflect")
-    rows = torch.nn.functional.conv2d(padded, weights.reshape(1, 1, -1, 1))
-    return torch.nn.functional.conv2d(rows, weights.reshape(1, 1, 1, -1))[:, 0]
+    at = torch.remainder(torch.arange(n, device=like.device)[:, None] + offsets, 2 * n)
+    at = torch.where(at < n, at, 2 * n - 1 - at)
+    matrix = torch.zeros(n, n, device=like.device)
+    return matrix.scatter_add_(1, at, (weights / weights.sum()).expand(n, -1)).to(like.dtype)
 
 
 def _parabolic(image: Tensor, b: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,26 +170,32 @@ def _parabolic(image: Tensor, b: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, 
     return torch.stack([x + shifts[0], y + shifts[1]], dim=1), top
 
 
-def _waves(turns: Tensor) -> Tensor:
-    """exp(2πi · turns); whole turns are taken off before the precision is reduced."""
-    phase = (2 * np.pi * (turns - turns.round())).float()
-    return torch.complex(phase.cos(), phase.sin())
+def _waves(frequency: Tensor, start: Tensor, grid: Tensor) -> Tensor:
+    """exp(2πi f (start + x)) for starts (P, K) and the grid's points x, (P, K · points, frequencies)."""
+
+    def wave(turns: Tensor) -> Tensor:  # whole turns are taken off before the precision is reduced
+        phase = (2 * np.pi * (turns - turns.round())).float()
+        return torch.complex(phase.cos(), phase.sin())
+
+    made = wave(start[..., None, None] * frequency) * wave(grid[:, None] * frequency)
+    return made.flatten(1, 2)
 
 
-def _upsampled(spectrum: Tensor, shape: torch.Size, b: Tensor, start: Tensor, chunk: int = 512) -> Tensor:
+def _upsampled(spectrum: Tensor, shape: torch.Size, b: Tensor, start: Tensor, factor: int, chunk: int = 16) -> Tensor:
     """Maximum of the DFT-upsampled correlation within 0.75 px of half-pixel starts, then a parabola on the fine grid.
 
     Args:
         spectrum: Half spectra of the correlations (rfft2), (B, X, Y // 2 + 1).
         shape: (X, Y) of the patterns.
-        b: Pattern of each peak, (N,).
+        b: Pattern of each peak, ascending, (N,).
         start: Parabolic positions [px], (N, 2).
-        chunk: Peaks treated at a time; bounds memory.
+        factor: Points per pixel.
+        chunk: Patterns treated at a time; bounds memory.
     """
     n, m = shape
     start = torch.round(start * 2) / 2
-    steps = int(np.ceil(1.5 * UPSAMPLING))
-    grid = (torch.arange(steps, device=b.device) - steps // 2).double() / UPSAMPLING
+    steps = int(np.ceil(1.5 * factor))
+    grid = (torch.arange(steps, device=b.device) - steps // 2).double() / factor
     row_frequency = torch.fft.fftfreq(n, device=b.device).double()
     column_frequency = torch.fft.rfftfreq(m, device=b.device).double()
     # a half spectrum stands for both halves: every column but the first (and the last of an even size) counts twice
@@ -189,19 +203,25 @@ def _upsampled(spectrum: Tensor, shape: torch.Size, b: Tensor, start: Tensor, ch
     twice[0] = 1.0
     if m % 2 == 0:
         twice[-1] = 1.0
-    found = []
-    for part in torch.arange(len(b), device=b.device).split(chunk):
-        at_x = start[part, 0, None] + grid
-        at_y = start[part, 1, None] + grid
-        rows = _waves(at_x[..., None] * row_frequency).to(spectrum.dtype)
-        columns = (_waves(at_y[..., None] * column_frequency) * twice).to(spectrum.dtype)
-        fine = torch.einsum("pun,pnv->puv", rows, torch.einsum("pnm,pvm->pnv", spectrum[b[part]], columns)).real
-        index = fine.reshape(len(part), -1).argmax(1)
+    spectrum = spectrum * twice.to(spectrum.real.dtype)
+    # peaks of each pattern side by side, so that all of a pattern's share one product with its spectrum
+    counts = torch.bincount(b, minlength=len(spectrum))
+    rank = torch.arange(len(b), device=b.device) - (torch.cumsum(counts, 0) - counts)[b]
+    table = start.new_zeros(len(spectrum), int(counts.max()), 2)
+    table[b, rank] = start
+    found = torch.empty_like(table)
+    for first in range(0, len(spectrum), chunk):
+        some = table[first : first + chunk]
+        most = max(1, int(counts[first : first + chunk].max()))
+        columns = _waves(column_frequency, some[:, :most, 1], grid)
+        lines = (spectrum[first : first + chunk] @ columns.mT).unflatten(2, (most, steps))
+        rows = _waves(row_frequency, some[:, :most, 0], grid).unflatten(1, (most, steps))
+        fine = (rows @ lines.permute(0, 2, 1, 3)).real.reshape(-1, steps, steps)
+        index = fine.flatten(1).argmax(1)
         i, j = index // steps, index % steps
-        everyone = torch.arange(len(part), device=b.device)
         ii, jj = i.clamp(1, steps - 2), j.clamp(1, steps - 2)
-        refined, _ = _parabolic(fine, everyone, ii, jj)
+        refined, _ = _parabolic(fine, torch.arange(len(fine), device=b.device), ii, jj)
         on_edge = torch.stack([i != ii, j != jj], dim=1)
         offset = torch.where(on_edge, torch.stack([i, j], dim=1).double(), refined)
-        found.append(start[part] + (offset - steps // 2) / UPSAMPLING)
-    return torch.cat(found)
+        found[first : first + chunk, :most] = ((offset - steps // 2) / factor).unflatten(0, (-1, most))
+    return start + found[b, rank]

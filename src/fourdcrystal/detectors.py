@@ -13,6 +13,8 @@ from fourdcrystal import correlation, significance
 from fourdcrystal.inference import Refinement, batch_size
 from fourdcrystal.peaks import Peaks
 
+CANDIDATES = 4  # points per pixel of the correlation where a refinement follows
+
 
 class Detector(Protocol):
     """Finds peaks; see the module's docstring."""
@@ -65,7 +67,10 @@ class Correlator:
 
     def detect(self, patterns: np.ndarray, probe: np.ndarray) -> Peaks:
         """Peaks of patterns (N, X, Y); one that is empty or not finite has none."""
-        found = correlation.detect(patterns, probe, square_root=True, threshold=self.threshold, device=str(self.device))
+        fine = correlation.UPSAMPLING if self.refine is None else CANDIDATES
+        found = correlation.detect(
+            patterns, probe, square_root=True, threshold=self.threshold, upsampling=fine, device=str(self.device)
+        )
         if self.refine is None:
             return found
         return significance.refined(patterns, probe, found, self.refine.apply)

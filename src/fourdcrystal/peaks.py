@@ -109,7 +109,13 @@ def maxima(maps: Tensor, floor: Tensor | float, spacing: float, border: int = 1)
     Returns:
         Image, row and column of each maximum, (N,) int64, sorted by image and from strong to weak.
     """
-    pooled = torch.nn.functional.max_pool2d(maps[:, None], 3, stride=1, padding=1)[:, 0]
+    # a neighbourhood's largest value, axis by axis: several times faster than pooling on a CPU
+    pooled = maps.clone()
+    for axis in (1, 2):
+        before, length = pooled.clone(), maps.shape[axis] - 1
+        lower, upper = pooled.narrow(axis, 0, length), pooled.narrow(axis, 1, length)
+        torch.maximum(lower, before.narrow(axis, 1, length), out=lower)
+        torch.maximum(upper, before.narrow(axis, 0, length), out=upper)
     above = maps > torch.as_tensor(floor, device=maps.device, dtype=maps.dtype).reshape(-1, 1, 1)
     peak = (maps == pooled) & above
     inside = torch.zeros_like(peak[0])

@@ -18,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fourdcrystal import disks, files
+from fourdcrystal import files
 from fourdcrystal.errors import InputError
-from fourdcrystal.vacuum import Vacuum
+from fourdcrystal.vacuum import Template, Vacuum
 
 FORMAT = "refiner 2"
 SHIPPED = Path(__file__).parent / "data" / "refiner.safetensors"
@@ -29,7 +29,8 @@ SIZE = 33  # side of a crop [px]
 RAYS = 48
 DEPTHS = torch.arange(-8.0, 4.5, 0.75)  # samples of a ray from the probe's edge, outwards [px]
 NEAR = 0.7  # standard deviation of a candidate's error along each axis before anything is seen [px]
-PASSES = 3  # each one starts from the offset of the one before
+PASSES = 3  # at most; each one starts from the offset of the one before
+SETTLED = 0.25  # stated deviations; a disk that a pass moved by less gets no further one
 FARTHEST = 2.0  # px; from the candidate
 
 
@@ -40,15 +41,14 @@ def rays(radius: Tensor) -> Tensor:
     return (radius[..., None] + DEPTHS.to(radius.device))[..., None] * normal[:, None]
 
 
-def read(images: Tensor, places: Tensor) -> Tensor:
-    """Images (B, S, S) at places [px from their middle], (B, RAYS, depths, 2), bilinear, (B, RAYS, depths)."""
-    unit = places / (images.shape[-1] // 2)
-    made = torch.nn.functional.grid_sample(images[:, None], unit.flip(-1), "bilinear", "border", align_corners=True)
-    return made[:, 0]
+def read(images: Tensor, places: Tensor, centre: Tensor) -> Tensor:
+    """Images (B, C, S, S) at places (B or 1, RAYS, depths, 2) from centres (B, 2) [px], (B, C, RAYS, depths)."""
+    unit = (places.flip(-1) + centre.flip(-1)[:, None, None]) / (images.shape[-1] // 2)
+    return torch.nn.functional.grid_sample(images, unit, "bilinear", "border", align_corners=True)
 
 
 class Around(nn.Module):
-    """Two convolutions around the circle beside a shortcut.
+    """Two convolutions around the circle beside a shortcut, (N, RAYS, width) to the same.
 
     Args:
         width: Channels.
@@ -57,12 +57,20 @@ class Around(nn.Module):
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
-        self.first = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation, padding_mode="circular")
-        self.second = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation, padding_mode="circular")
+        self.first = nn.Conv1d(width, width, 3, dilation=dilation)
+        self.second = nn.Conv1d(width, width, 3, dilation=dilation)
         self.gain = nn.Parameter(torch.tensor(0.25))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.gain * self.second(torch.relu(self.first(torch.relu(x))))
+        return torch.addcmul(x, self.gain, _circular(torch.relu(_circular(torch.relu(x), self.first)), self.second))
+
+
+def _circular(x: Tensor, layer: nn.Conv1d) -> Tensor:
+    """A convolution of width 3 around the circle, (N, RAYS, width), as one matrix product, which is fastest."""
+    d, rays = layer.dilation[0], x.shape[1]
+    around = torch.cat([x[:, -d:], x, x[:, :d]], 1)
+    neighbours = torch.cat([around[:, i * d : i * d + rays] for i in range(3)], -1)
+    return nn.functional.linear(neighbours, layer.weight.transpose(1, 2).flatten(1), layer.bias)
 
 
 class Refiner(nn.Module):
@@ -70,11 +78,15 @@ class Refiner(nn.Module):
 
     Args:
         width: Channels of a ray.
+
+    Attributes:
+        bfloat16: Whether the convolutions are computed with 8 bits of mantissa: half the time or less where a machine
+            has instructions for it, and positions that differ by 0.0005 px in the median (docs/decisions/0051).
     """
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.bfloat16 = width, False
         self.stem = nn.Conv1d(3 * len(DEPTHS) + 2, width, 1)
         self.body = nn.Sequential(*(Around(width, dilation) for dilation in (1, 2, 4, 8, 1)))
         self.head = nn.Conv1d(width, 2, 1)
@@ -89,14 +101,13 @@ class Refiner(nn.Module):
             counts: Crops, (N, SIZE, SIZE).
             probe: Vacuum probe of plateau 1 at ``centre``, (N, SIZE, SIZE).
             centre: Candidates [px from the crop's middle], (N, 2).
-            radius: Of the probe's outline at each ray [px], (N, RAYS).
+            radius: Of the probe's outline at each ray [px], (N, RAYS), or (1, RAYS) where all have the same.
         """
         places = rays(radius)
-        at = places + centre[:, None, None]
         mean = ((counts * probe).sum((-2, -1)) / probe.sum((-2, -1)) + 0.02)[:, None, None]
-        seen, reference = read(counts, at), read(probe, at)
+        seen, reference = read(torch.stack([counts, probe], 1), places, centre).unbind(1)
         relative = seen / mean
-        scalars = torch.stack([torch.log10(mean[:, 0, 0]), radius.mean(1) / 8], -1)
+        scalars = torch.stack([torch.log10(mean[:, 0, 0]), (radius.mean(1) / 8).expand(len(counts))], -1)
         inputs = torch.cat(
             [
                 relative.sqrt().clamp(max=4),
@@ -106,9 +117,11 @@ class Refiner(nn.Module):
             ],
             -1,
         )
-        out = self.head(torch.relu(self.body(self.stem(inputs.mT))))
-        edge, weight = out[:, 0], torch.exp(out[:, 1].clamp(-12, 9))
-        normal = places[:, :, -1] / places[:, :, -1].norm(dim=-1, keepdim=True)
+        with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.bfloat16):
+            stem = nn.functional.linear(inputs, self.stem.weight[..., 0], self.stem.bias)
+            out = nn.functional.linear(torch.relu(self.body(stem)), self.head.weight[..., 0], self.head.bias).float()
+        edge, weight = out[..., 0], torch.exp(out[..., 1].clamp(-12, 9))
+        normal = (places[:, :, -1] / places[:, :, -1].norm(dim=-1, keepdim=True)).expand(len(counts), -1, -1)
         precision = (
             torch.einsum("nr,nri,nrj->nij", weight, normal, normal) + torch.eye(2, device=counts.device) / NEAR**2
         )
@@ -124,37 +137,44 @@ def crops(patterns: Tensor, index: Tensor, middles: Tensor) -> Tensor:
         index: Pattern of each crop, (N,).
         middles: Pixel in the middle of each crop, (N, 2) integers.
     """
-    half = SIZE // 2
-    padded = nn.functional.pad(patterns, (half, half, half, half))
-    steps = torch.arange(SIZE, device=patterns.device)
-    middles = middles.to(patterns.device)
-    rows, columns = middles[:, 0, None] + steps, middles[:, 1, None] + steps
-    return padded[index.to(patterns.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    steps = torch.arange(SIZE, device=patterns.device) - SIZE // 2
+    places = middles.to(patterns.device)[..., None] + steps
+    size = torch.tensor(patterns.shape[-2:], device=patterns.device)[:, None]
+    there = (places >= 0) & (places < size)
+    rows, columns = torch.minimum(places.clamp(min=0), size - 1).unbind(1)
+    made = patterns[index.to(patterns.device)[:, None, None], rows[:, :, None], columns[:, None]]
+    return made * (there[:, 0, :, None] & there[:, 1, None])
 
 
 def converged(
-    network: Refiner, counts: Tensor, probe: Callable[[Tensor], Tensor], radius: Tensor, candidate: Tensor
+    network: Refiner, counts: Tensor, probe: Callable[[Tensor, Tensor], Tensor], radius: Tensor, candidate: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Centres after all passes [px from the crops' middles], (N, 2), and standard uncertainties per axis [px], (N,).
 
     Args:
         network: Trained.
         counts: Crops, (N, SIZE, SIZE).
-        probe: Gives the vacuum probe of plateau 1 at centres (N, 2), (N, SIZE, SIZE).
-        radius: Of the probe's outline at each ray [px], (N, RAYS).
+        probe: Gives the vacuum probe of plateau 1 at centres (M, 2) of the crops with numbers (M,), (M, SIZE, SIZE).
+        radius: Of the probe's outline at each ray [px], (N, RAYS) or (1, RAYS).
         candidate: Where to start [px from the crops' middles], (N, 2).
     """
-    centre = candidate
+    centre, sigma = candidate.clone(), torch.empty(len(candidate), device=candidate.device)
+    moving = torch.arange(len(candidate), device=candidate.device)
     for _ in range(PASSES):
-        offset, precision = network(counts, probe(centre), centre, radius)
-        centre = candidate + (centre + offset - candidate).clamp(-FARTHEST, FARTHEST)
-    determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
-    return centre, CALIBRATION * torch.sqrt((precision[:, 0, 0] + precision[:, 1, 1]) / (2 * determinant))
+        before = centre[moving]
+        each = radius if len(radius) == 1 else radius[moving]
+        offset, precision = network(counts[moving], probe(before, moving), before, each)
+        now = candidate[moving] + (before + offset - candidate[moving]).clamp(-FARTHEST, FARTHEST)
+        determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
+        stated = CALIBRATION * torch.sqrt((precision[:, 0, 0] + precision[:, 1, 1]) / (2 * determinant))
+        centre[moving], sigma[moving] = now, stated
+        moving = moving[(now - before).norm(dim=1) > SETTLED * stated]
+    return centre, sigma
 
 
 @torch.inference_mode()
 def refine(
-    network: Refiner, patterns: Tensor, probe: Vacuum, index: Tensor, positions: Tensor, batch: int = 1024
+    network: Refiner, patterns: Tensor, probe: Vacuum, index: Tensor, positions: Tensor, batch: int = 256
 ) -> tuple[Tensor, Tensor]:
     """Refined positions [px], (N, 2), and their standard uncertainties per axis [px], (N,).
 
@@ -164,24 +184,18 @@ def refine(
         probe: Vacuum probe.
         index: Pattern of each candidate, (N,).
         positions: Candidates [px], (N, 2), within about two pixels of the disks' centres.
-        batch: Crops at a time.
+        batch: Crops at a time; what they need stays in a core's cache.
     """
     size = torch.tensor(patterns.shape[-2:], device=positions.device)
     refined, sigma = positions.clone().float(), torch.empty(len(positions), device=positions.device)
-    pixels = disks.grid(SIZE).to(positions.device)
-    outline = torch.as_tensor(probe.radii(RAYS), dtype=torch.float32, device=positions.device)
+    template: Template = probe.template(SIZE, positions.device)
+    outline = torch.as_tensor(probe.radii(RAYS), dtype=torch.float32, device=positions.device)[None]
     for start in range(0, len(positions), batch):
         part = slice(start, start + batch)
         candidate = positions[part].float()
         middles = torch.minimum(candidate.round().long().clamp(min=0), size - 1)
         seen = crops(patterns.float(), index[part], middles)
-        where, sigma[part] = converged(
-            network,
-            seen,
-            lambda centre: probe.sample(pixels - centre[:, None, None]),
-            outline.expand(len(seen), -1),
-            candidate - middles,
-        )
+        where, sigma[part] = converged(network, seen, lambda at, _: template.at(at), outline, candidate - middles)
         refined[part] = middles + where
     return refined, sigma
 
@@ -210,4 +224,12 @@ def load(path: Path, device: str | torch.device = "cpu") -> Refiner:
         raise InputError(f"{path}: has format {metadata.get('format', 'none')!r}; this version reads {FORMAT!r}")
     network = Refiner(int(metadata["width"])).to(device)
     network.load_state_dict(weights)
+    network.bfloat16 = _has_bfloat16(torch.device(device))
     return network.eval()
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 faster than single precision; where it is emulated it would be slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()  # torch 2.7 has no public name for it

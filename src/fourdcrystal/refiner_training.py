@@ -116,7 +116,9 @@ def validate(network: Refiner, made: Disks) -> list[Figures]:
     generator = torch.Generator().manual_seed(1)
     counts, electrons = made.counts(generator)
     candidate = made.offset + CANDIDATES * torch.randn(len(made), 2, generator=generator)
-    centre, sigma = refinement.converged(network, counts, made.probe, made.radii(refinement.RAYS), candidate)
+    centre, sigma = refinement.converged(
+        network, counts, lambda at, which: made.where(which).probe(at), made.radii(refinement.RAYS), candidate
+    )
     error = (centre - made.offset).abs()
     before = (candidate - made.offset).norm(dim=1)
     found = []

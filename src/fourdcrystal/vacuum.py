@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import correlation
+from fourdcrystal import correlation, disks
 
 REACH = 4.0  # of the profile on both sides of the edge [px]
 KNOT = 0.25  # spacing of the profile's knots [px]
 STIFFNESS = 3e-3  # of the profile: what a unit second difference costs, over what pixels of the edge say
 HARMONICS = 4  # of the outline
 ROUNDS = 6  # of fitting profile and outline in turn
+FINE = 8  # samples of a template per pixel: read linearly, as the profile between its knots is
+FARTHEST = 3.0  # px from the middle of a crop that a template's disk can lie
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,34 @@ class Vacuum:
         value = table[low] + (at - low) * (table[low + 1] - table[low])
         residual = torch.as_tensor(self.residual, dtype=offsets.dtype, device=offsets.device)
         return (value + _bicubic(residual, offsets)).clamp(min=0)
+
+    def template(self, size: int, device: torch.device | str = "cpu") -> "Template":
+        """The probe in crops of ``size`` pixels a side, for many centres; single precision."""
+        half = size // 2 + FARTHEST
+        fine = torch.linspace(-half, half, round(2 * half * FINE) + 1, dtype=torch.float64)
+        image = self.sample(torch.stack(torch.meshgrid(fine, fine, indexing="ij"), -1))
+        return Template(image.float().to(device), half, disks.grid(size).to(device))
+
+
+@dataclass(frozen=True)
+class Template:
+    """A vacuum probe, sampled finely once, so that placing it many times costs little.
+
+    Attributes:
+        image: Intensity FINE times a pixel, from -half to half along both axes.
+        half: Its half width [px].
+        pixels: Of a crop, from its middle [px], (S, S, 2).
+    """
+
+    image: Tensor
+    half: float
+    pixels: Tensor
+
+    def at(self, centres: Tensor) -> Tensor:
+        """Crops with the probe at centres [px from their middles], (N, 2), to (N, S, S)."""
+        places = (self.pixels.flip(-1) - centres.flip(-1)[:, None, None]) / self.half
+        images = self.image.expand(len(centres), 1, -1, -1)
+        return torch.nn.functional.grid_sample(images, places, "bilinear", "border", align_corners=True)[:, 0]
 
 
 def of_probe(probe: np.ndarray) -> Vacuum:
