@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zarr
 
-from fourdcrystal import checksums, stores
+from fourdcrystal import checksums, places
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
 from fourdcrystal.layout import PATTERN
+from fourdcrystal.places import Location
+from fourdcrystal.reader import StoreReader
 from fourdcrystal.sheet import SPLITS, Row
 
 if TYPE_CHECKING:
@@ -49,22 +50,22 @@ COLUMNS: dict[str, tuple[str, str]] = {
 QUALITY = ("intensity", "seam_fraction")
 
 
-def rows(path: Path, listed: Row) -> dict[str, Any]:
+def rows(path: Location, listed: Row) -> dict[str, Any]:
     """Columns of one store's quartets: an array each, or one value for all.
 
     Raises:
         InputError: if the store can't be used, or isn't of the crystal that the sheet lists.
     """
-    about = stores.metadata(path)["crystal"]
+    store = StoreReader(path)
+    about = store.attributes["crystal"]
     for name in ("id", "prototype", "formula", "spacegroup"):
         if about[name] != getattr(listed, name):
             raise InputError(
                 f"{path}: holds patterns of a crystal whose {name} is {about[name]}, not {getattr(listed, name)} as "
                 "the sheet of crystals says"
             )
-    group = zarr.open_group(path, mode="r")
     needed = (*PATTERN[1:], "purpose", "zone_axis", "mistilt", *QUALITY)
-    data = {name: np.asarray(group[name][...]) for name in needed}
+    data = {name: store.array(name) for name in needed}
     shape = data["intensity"].shape
     index = dict(zip(PATTERN, (i.ravel() for i in np.indices(shape)), strict=True))
     turned = index["orientation"]
@@ -135,25 +136,33 @@ def write(path: str | Path, made: pa.Table) -> None:
         checksums.state(temporary)
 
 
-def _about(path: str | Path) -> dict[str, Any]:
+def _file(path: Location) -> Any:
+    """What pyarrow reads a catalogue from: the path of a file, the bytes of an object."""
+    return pa.BufferReader(places.content(path)) if places.remote(path) else path
+
+
+def _about(path: Location) -> dict[str, Any]:
     try:
-        found = pq.read_metadata(path).metadata or {}
+        found = pq.read_metadata(_file(path)).metadata or {}
     except FileNotFoundError:
         raise InputError(f"{path}: no such catalogue; `snakemake catalogue` makes it") from None
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(f"{path}: can't be read as a Parquet file ({error})") from error
-    about = json.loads(found.get(b"fourdcrystal", b"{}"))
-    if about.get("format") != FORMAT:
+    try:
+        about = json.loads(found.get(b"fourdcrystal", b"{}"))
+    except ValueError as error:
+        raise InputError(f"{path}: is damaged; its metadata can't be read ({error})") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise InputError(f"{path}: is not a catalogue of 4D-Crystal quartets")
-    if about["format_version"] != FORMAT_VERSION:
+    if about.get("format_version") != FORMAT_VERSION:
         raise InputError(
-            f"{path}: has the format version {about['format_version']}, but this program reads {FORMAT_VERSION}; "
+            f"{path}: has the format version {about.get('format_version')}, but this program reads {FORMAT_VERSION}; "
             "a newer 4D-Crystal may read it"
         )
     return about
 
 
-def read(path: str | Path, splits: Iterable[str] | None = None, columns: Iterable[str] | None = None) -> "pd.DataFrame":
+def read(path: Location, splits: Iterable[str] | None = None, columns: Iterable[str] | None = None) -> "pd.DataFrame":
     """Rows of a catalogue; the index is the row number in the file. Text columns are categorical.
 
     Args:
@@ -167,8 +176,8 @@ def read(path: str | Path, splits: Iterable[str] | None = None, columns: Iterabl
     _about(path)
     wanted = None if columns is None else list(dict.fromkeys([*columns, "split"]))
     try:
-        chosen = pq.read_table(path, columns=wanted, memory_map=True).to_pandas(ignore_metadata=True)
-    except (OSError, pa.ArrowInvalid) as error:
+        chosen = pq.read_table(_file(path), columns=wanted, memory_map=True).to_pandas(ignore_metadata=True)
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(f"{path}: is damaged ({error})") from error
     if splits is not None:
         splits = list(splits)
@@ -178,7 +187,7 @@ def read(path: str | Path, splits: Iterable[str] | None = None, columns: Iterabl
     return chosen if columns is None else chosen[list(columns)]
 
 
-def identities(path: str | Path) -> dict[str, str]:
+def identities(path: Location) -> dict[str, str]:
     """Checksum of each store that a catalogue describes, by crystal (see :func:`fourdcrystal.checksums.identity`).
 
     Raises:
@@ -187,7 +196,7 @@ def identities(path: str | Path) -> dict[str, str]:
     return dict(_about(path)["stores"])
 
 
-def identity(path: str | Path) -> str:
+def identity(path: Location) -> str:
     """One checksum of the whole data set: the catalogue's, which holds those of the stores.
 
     Raises:
@@ -196,7 +205,7 @@ def identity(path: str | Path) -> str:
     return str(_about(path)[checksums.SELF])
 
 
-def check_fresh(path: str | Path, patterns: str | Path, crystals: Iterable[str] | None = None) -> None:
+def check_fresh(path: Location, patterns: Location, crystals: Iterable[str] | None = None) -> None:
     """Refuse a catalogue whose stores are missing or have been made again since.
 
     Args:
@@ -209,7 +218,7 @@ def check_fresh(path: str | Path, patterns: str | Path, crystals: Iterable[str] 
     """
     known = identities(path)
     for crystal in sorted(known if crystals is None else crystals):
-        store = Path(patterns) / f"{crystal}.zarr"
+        store = places.inside(patterns, f"{crystal}.zarr")
         try:
             found = checksums.identity(store)
         except FileNotFoundError:
