@@ -79,7 +79,7 @@ def finite_slices(
     count = round(cell.box[2] / slice_thickness)
     wave = waves.wave(grid) if work is None else work
     xp = wave.xp
-    total, made = xp.empty_like(wave.spectrum), xp.empty((grid.n, grid.n), dtype=xp.complex64)
+    made = xp.empty((grid.n, grid.n), dtype=xp.complex64)
     k_max = CUTOFF / 2 / grid.sampling
     r = np.hypot(grid.k_x[:, None], grid.k_y(wave.full))
     elements = []
@@ -98,7 +98,7 @@ def finite_slices(
         elements.append((atoms[:, 2], placed, heights, v, tables))
     for index in range(count):
         faces = np.array([index, index + 1]) * slice_thickness
-        total[...] = 0
+        wave.spectrum[...] = 0
         for z, placed, heights, v, tables in elements:
             start, stop = np.searchsorted(z, [faces[0] - REACH, faces[1] + REACH])
             below, above = (_interpolated(face - z[start:stop], heights, v) for face in faces)
@@ -109,9 +109,7 @@ def finite_slices(
             part = placed[start:stop].T @ (above - below)  # (n², products)
             for table, values in zip(tables, part.T, strict=True):
                 wave.put(xp.asarray(values.reshape(grid.n, grid.n)))
-                wave.forward()
-                total += wave.spectrum * table
-        wave.spectrum[...] = total
+                wave.forward(table, add=True)
         wave.backward()
         wave.get(made)
         yield made.real

@@ -101,16 +101,16 @@ def slices(
     # atoms of each element in each pair of slices
     starts = np.searchsorted(key, elements[:, None] * count + np.arange(0, count, 2))
     stops = np.searchsorted(key, elements[:, None] * count + np.minimum(np.arange(2, count + 2, 2), count))
-    total, made = xp.empty_like(wave.spectrum), xp.empty((grid.n, grid.n), dtype=xp.complex64)
+    made = xp.empty((grid.n, grid.n), dtype=xp.complex64)
     for pair in range(starts.shape[1]):
-        total[...] = 0
+        empty = True
         for table, start, stop in zip(tables, starts[:, pair], stops[:, pair], strict=True):
             if start < stop:
                 wave.put(_sums(place[start:stop], weight[start:stop], grid.n, xp))
-                wave.forward()
-                wave.spectrum *= table
-                total += wave.spectrum
-        wave.spectrum[...] = total
+                wave.forward(table, add=not empty)
+                empty = False
+        if empty:
+            wave.spectrum[...] = 0
         wave.backward()
         wave.get(made)
         yield made.real

@@ -32,6 +32,31 @@ class Simulated:
     seam_fraction: np.ndarray
 
 
+class Seam:
+    """Intensity of waves near the box's lateral faces; looks at some lines of constant x after the other."""
+
+    def __init__(self, margin: int, xp: ModuleType) -> None:
+        """Look at ``margin`` grid points on either side of the faces, in arrays of a module."""
+        self._margin, self._xp, self._near, self._total = margin, xp, 0, 0
+
+    def __call__(self, lines: slice, values: Any) -> None:
+        """Add what some lines have, (..., lines, n)."""
+        n = values.shape[-1]
+        inner = slice(max(self._margin - lines.start, 0), max(n - self._margin - lines.start, 0))
+        everything = self._power(values)
+        self._total = self._total + everything
+        self._near = self._near + everything - self._power(values[..., inner, self._margin : n - self._margin])
+
+    def _power(self, values: Any) -> Any:
+        parts = values.view(self._xp.float32)  # real and imaginary parts side by side
+        return self._xp.einsum("...ij,...ij->...", parts, parts)
+
+    @property
+    def fraction(self) -> Any:
+        """Fraction of the intensity near the faces, (...)."""
+        return self._near / self._total
+
+
 class Instrument:
     """Probes, grid and camera, prepared once and used for every supercell.
 
@@ -151,13 +176,18 @@ class Instrument:
                     transmission(projected, out=self._block[energy, place])
             for energy, wave, angles in self._waves:
                 for place, before in enumerate(block):
-                    plane = self._planes.get(before + 1)
-                    wave.multiply(self._block[energy, place])
-                    wave.filter(self._kernels[energy], keep=plane is not None)
-                    if plane is not None:
-                        cbed[energy, angles, plane] = self.camera.record(wave.spectrum, xp)
-                        seam[energy, angles, plane] = self._near_seam(wave)
+                    # what is seen of a plane in real space is looked at when the next slice brings the wave there
+                    above, below = self._planes.get(before), self._planes.get(before + 1)
+                    look = None if above is None else self._seam()
+                    wave.multiply(self._block[energy, place], look)
+                    if look is not None:
+                        seam[energy, angles, above] = look.fraction
+                    wave.filter(self._kernels[energy], keep=below is not None)
+                    if below is not None:
+                        cbed[energy, angles, below] = self.camera.record(wave.spectrum, xp)
             number = block.stop
+        for energy, wave, angles in self._waves:
+            seam[energy, angles, -1] = self._near_seam(wave)
         if xp is not np:
             cbed, seam = xp.asnumpy(cbed), xp.asnumpy(seam)
         return Simulated(cbed, seam)
@@ -169,22 +199,12 @@ class Instrument:
 
     def _near_seam(self, wave: Wave | DeviceWave) -> Any:
         """Fraction of the intensity within ``seam_margin`` of the box's lateral faces, (...)."""
-        n, near, total = self.grid.n, 0, 0
-        margin = min(round(self.specimen.seam_margin / self.grid.sampling), n // 2)
+        look = self._seam()
+        wave.look(look)
+        return look.fraction
 
-        def power(part: Any) -> Any:
-            parts = part.view(self.xp.float32)  # real and imaginary parts side by side
-            return self.xp.einsum("...ij,...ij->...", parts, parts)
-
-        def add(lines: slice, values: Any) -> None:
-            nonlocal near, total
-            inner = slice(max(margin - lines.start, 0), max(n - margin - lines.start, 0))
-            everything = power(values)
-            total = total + everything
-            near = near + everything - power(values[..., inner, margin : n - margin])
-
-        wave.look(add)
-        return near / total
+    def _seam(self) -> "Seam":
+        return Seam(min(round(self.specimen.seam_margin / self.grid.sampling), self.grid.n // 2), self.xp)
 
     def _check_vacuum(self) -> None:
         for energy, wave, angles in self._waves:

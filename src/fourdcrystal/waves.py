@@ -123,12 +123,14 @@ class Wave:
             lines.to_real()
             read(place, lines.real)
 
-    def multiply(self, function: np.ndarray) -> None:
-        """Multiply by a function in real space, (n, n)."""
+    def multiply(self, function: np.ndarray, read: Callable[[slice, np.ndarray], None] | None = None) -> None:
+        """Multiply by a function in real space, (n, n); before that, ``read`` may look as in :meth:`look`."""
         lines, (narrow_low, narrow_high), (wide_low, wide_high) = self._lines, self._narrow, self._wide
         for place, low, high in self._along_y:
             narrow_low[...], narrow_high[...] = low, high
             lines.to_real()
+            if read is not None:
+                read(place, lines.real)
             np.multiply(lines.real, function[place], out=lines.real)
             lines.to_fourier()
             low[...], high[...] = wide_low, wide_high
@@ -143,11 +145,16 @@ class Wave:
                 self._spectrum[place] = part
             back()
 
-    def forward(self) -> None:
-        """Compute ``spectrum``."""
+    def forward(self, kernel: np.ndarray, add: bool = False) -> None:
+        """Compute ``spectrum``, times a kernel; or add that to what ``spectrum`` is."""
+        turned = kernel.T
         for place, there, part, _ in self._along_x:
             there()
-            self._spectrum[place] = part
+            np.multiply(part, turned[place], out=part)
+            if add:
+                self._spectrum[place] += part
+            else:
+                self._spectrum[place] = part
 
     def backward(self) -> None:
         """Take values in Fourier space, from ``spectrum``."""
@@ -196,19 +203,22 @@ class DeviceWave:
         """Give values in real space: ``read(lines, values)`` gets all of them, (..., n, n)."""
         read(slice(0, self.lines), self._real)
 
-    def multiply(self, function: Any) -> None:
-        """Multiply by a function in real space, (n, n)."""
+    def multiply(self, function: Any, read: Callable[[slice, Any], None] | None = None) -> None:
+        """Multiply by a function in real space, (n, n); before that, ``read`` may look as in :meth:`look`."""
+        if read is not None:
+            self.look(read)
         self._real *= function
 
     def filter(self, kernel: Any, keep: bool = False) -> None:
         """Multiply by a kernel in Fourier space; ``spectrum`` has the result whether it is to be kept or not."""
-        self.forward()
-        self.spectrum *= kernel
+        self.forward(kernel)
         self.backward()
 
-    def forward(self) -> None:
-        """Compute ``spectrum``."""
-        self.spectrum = self.xp.fft.fft2(self._real)
+    def forward(self, kernel: Any, add: bool = False) -> None:
+        """Compute ``spectrum``, times a kernel; or add that to what ``spectrum`` is."""
+        found = self.xp.fft.fft2(self._real)
+        found *= kernel
+        self.spectrum = self.spectrum + found if add else found
 
     def backward(self) -> None:
         """Take values in Fourier space, from ``spectrum``."""
