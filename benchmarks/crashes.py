@@ -74,7 +74,9 @@ def broken(rule: str, results: Path) -> list[str]:
     """What can be opened, but isn't whole."""
     made = made_by(rule, results)[-1]
     if rule == "simulate":
-        return [str(problem) for problem in verification.of_store(made)] if (made / "zarr.json").exists() else []
+        return (
+            [str(problem) for problem in verification.of_store(made).problems] if (made / "zarr.json").exists() else []
+        )
     if rule == "catalogue":
         return [str(p) for p in verification.of_catalogue(made, results / "patterns")] if made.exists() else []
     if (checkpoint := made / checkpoints.NAME).exists():

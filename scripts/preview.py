@@ -7,12 +7,8 @@ from fourdcrystal import commandline
 
 def main() -> None:
     parser = commandline.parser(__doc__)
-    parser.add_argument(
-        "--catalogue", type=commandline.existing, default="results/catalogue.parquet", help="of quartets"
-    )
-    parser.add_argument(
-        "--patterns", type=commandline.existing, default="results/patterns", help="folder of the stores"
-    )
+    parser.add_argument("--catalogue", type=commandline.place, default="results/catalogue.parquet", help="of quartets")
+    parser.add_argument("--patterns", type=commandline.place, default="results/patterns", help="folder of the stores")
     parser.add_argument("-n", type=int, default=96, help="quartets to show")
     parser.add_argument("-o", "--output", type=Path, required=True, help="page (.html) or picture (.png) to write")
     args = parser.parse_args()

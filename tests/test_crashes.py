@@ -40,7 +40,7 @@ def whole_or_absent(path: Path) -> bool:
     except InputError:
         assert not path.exists()
         return False
-    assert verification.of_store(path) == []
+    assert verification.of_store(path).problems == []
     return True
 
 

@@ -113,4 +113,4 @@ def test_a_store_opens_from_an_s3_server(results, bucket):
     np.testing.assert_array_equal(there.cbed.isel(chosen).values, here.cbed.isel(chosen).values)
     with pytest.raises(InputError, match=r"s3://data/nothing\.zarr: is not a complete Zarr store"):
         stores.open("s3://data/nothing.zarr")
-    assert verification.of_store(local) == []
+    assert verification.of_store(local).problems == []

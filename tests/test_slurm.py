@@ -121,7 +121,7 @@ def complete(cluster: slurm.Cluster, production: Production, reference: Producti
     assert same_files(reference.results / "patterns", patterns)
     assert verification.of_catalogue(production.results / "catalogue.parquet", patterns) == []
     for store in patterns.glob("*.zarr"):
-        assert verification.of_store(store) == []
+        assert verification.of_store(store).problems == []
     assert not list(patterns.glob(".*")), "a writer that was cut off has left nothing"
 
 

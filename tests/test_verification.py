@@ -82,7 +82,7 @@ def test_each_of_1000_corruptions_is_found_and_its_store_and_array_named(dataset
             file.write_text(json.dumps(content, indent=2))
         else:
             stray.write_bytes(b"0")
-        problems = verification.of_store(store, store.stem)
+        problems = verification.of_store(store, store.stem).problems
         named = {problem.array for problem in problems}
         assert problems, f"{kind} of {file} was not found"
         assert all(problem.file == str(store) for problem in problems)
@@ -92,7 +92,7 @@ def test_each_of_1000_corruptions_is_found_and_its_store_and_array_named(dataset
         stray.unlink(missing_ok=True)
         file.write_bytes(pristine[file])
     assert min(kinds.values()) > 100
-    assert verification.of_store(patterns / "Si-1.zarr") == []
+    assert verification.of_store(patterns / "Si-1.zarr").problems == []
 
 
 def test_swapped_missing_and_forgotten_stores_are_found(dataset):
@@ -193,7 +193,7 @@ def forge(store: Path, array: str, change) -> None:
 )
 def test_a_forged_array_with_renewed_checksums_breaks_the_contract(store, array, change, said):
     forge(store, array, change)
-    assert any(said in str(problem) for problem in verification.of_store(store))
+    assert any(said in str(problem) for problem in verification.of_store(store).problems)
 
 
 def test_units_and_dimension_names_are_part_of_the_contract(store):
@@ -202,7 +202,7 @@ def test_units_and_dimension_names_are_part_of_the_contract(store):
         file.read_text().replace('"units": "1/Å"', '"units": "px"').replace('"units": "1/\\u00c5"', '"units": "px"')
     )
     checksums.seal(store)
-    assert [str(p) for p in verification.of_store(store)] == [f"{store}: qx: has the units 'px', not '1/Å'"]
+    assert [str(p) for p in verification.of_store(store).problems] == [f"{store}: qx: has the units 'px', not '1/Å'"]
 
 
 def test_the_command_line_names_what_is_wrong_and_fails(dataset):

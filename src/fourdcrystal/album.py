@@ -16,6 +16,7 @@ from PIL import Image
 
 from fourdcrystal import gallery, plots
 from fourdcrystal.files import replaced
+from fourdcrystal.places import Location
 
 NAMES = ("probe", "cbed", "vg", "qz")
 
@@ -70,7 +71,7 @@ def entry(number: int, row: pd.Series, images: gallery.Images) -> dict[str, Any]
     }
 
 
-def page(catalogue: pd.DataFrame, patterns: Path, most: int) -> str:
+def page(catalogue: pd.DataFrame, patterns: Location, most: int) -> str:
     """The page, with at most so many quartets of as many prototypes, thicknesses and orientations as possible.
 
     Args:

@@ -7,27 +7,57 @@ the arrays, so its own names the store's whole content; the catalogue holds thos
 import hashlib
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
-import zarr
+from fourdcrystal import places
+from fourdcrystal.places import Location
 
 SELF, BLANK = "this file", "0" * 64
 STATED = re.compile(rb'("this file": ?")([0-9a-f]{64})(?=")')
 
 
-def of_array(folder: Path) -> str:
-    """Checksum of every file of an array: names, lengths and bytes."""
-    whole = hashlib.sha256()
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        whole.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size} {digest}\n".encode())
-    return whole.hexdigest()
+class Digest:
+    """Checksum of an array's files: names within the array, lengths and bytes.
+
+    Files are added in the order of :func:`by_array`.
+    """
+
+    def __init__(self) -> None:
+        self._whole = hashlib.sha256()
+
+    def add(self, name: str, content: bytes) -> None:
+        """Add a file."""
+        self._whole.update(f"{name} {len(content)} {hashlib.sha256(content).hexdigest()}\n".encode())
+
+    def hexdigest(self) -> str:
+        """The checksum of the files added."""
+        return self._whole.hexdigest()
 
 
-def of_arrays(store: Path) -> dict[str, str]:
-    """Checksums of all arrays of a store on disk, by name."""
-    return {array.name: of_array(array) for array in sorted(store.iterdir()) if array.is_dir()}
+def by_array(names: Iterable[str]) -> dict[str, list[str]]:
+    """Files of each array of a store, sorted by path; arrays sorted by name.
+
+    Args:
+        names: Of all files of the store; those that are in no folder are left out.
+    """
+    found: dict[str, list[str]] = {}
+    for name in sorted(names, key=lambda name: name.split("/")):
+        array, _, file = name.partition("/")
+        if file:
+            found.setdefault(array, []).append(file)
+    return found
+
+
+def of_arrays(store: Location) -> dict[str, str]:
+    """Checksums of all arrays of a store as they are there, by name."""
+    place, found = places.at(store), {}
+    for array, files in by_array(place.sizes()).items():
+        whole = Digest()
+        for file, content in zip(files, place.several(f"{array}/{file}" for file in files), strict=True):
+            whole.add(file, content)
+        found[array] = whole.hexdigest()
+    return found
 
 
 def of_self(content: bytes) -> str:
@@ -35,17 +65,10 @@ def of_self(content: bytes) -> str:
     return hashlib.sha256(STATED.sub(rb"\g<1>" + BLANK.encode(), content)).hexdigest()
 
 
-def stated(file: Path) -> str:
-    """The checksum of itself that a file holds.
-
-    Raises:
-        OSError: if the file can't be read.
-        ValueError: if it holds none.
-    """
-    found = STATED.search(file.read_bytes())
-    if found is None:
-        raise ValueError(f"{file}: is not complete (no checksum); make it again")
-    return found[2].decode()
+def stated(content: bytes) -> str | None:
+    """The checksum of itself that a file's bytes hold; none where they hold none."""
+    found = STATED.search(content)
+    return None if found is None else found[2].decode()
 
 
 def state(file: Path) -> None:
@@ -58,6 +81,8 @@ def state(file: Path) -> None:
 
 def seal(store: Path) -> None:
     """Complete a store on disk: gather the arrays' metadata in its ``zarr.json`` and write the checksums there."""
+    import zarr
+
     group = zarr.open_group(store, mode="r+", use_consolidated=False)
     group.attrs["checksums"] = of_arrays(store) | {SELF: BLANK}
     with warnings.catch_warnings():
@@ -67,11 +92,14 @@ def seal(store: Path) -> None:
     state(store / "zarr.json")
 
 
-def identity(store: Path) -> str:
+def identity(store: Location) -> str:
     """The checksum that names a store's content, as its metadata state it.
 
     Raises:
         OSError: if it has no metadata.
         ValueError: if they state no checksum.
     """
-    return stated(store / "zarr.json")
+    found = stated(places.at(store).read("zarr.json"))
+    if found is None:
+        raise ValueError(f"{places.inside(store, 'zarr.json')}: is not complete (no checksum); make it again")
+    return found

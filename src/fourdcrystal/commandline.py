@@ -7,8 +7,9 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from fourdcrystal import __version__
+from fourdcrystal import __version__, places
 from fourdcrystal.errors import InputError
+from fourdcrystal.places import Location
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -39,6 +40,11 @@ def existing(path: str) -> Path:
     if not Path(path).exists():
         raise argparse.ArgumentTypeError(f"{path} does not exist")
     return Path(path)
+
+
+def place(location: str) -> Location:
+    """Argument type: a path that must exist, or the URL of an object store (``s3://...``)."""
+    return location if places.remote(location) else existing(location)
 
 
 def run(main: Callable[[], None]) -> None:

@@ -1,18 +1,16 @@
 """What holds in every store, whoever wrote it: layout, recipe, and the physics that ties its arrays together."""
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from fourdcrystal import labels
+from fourdcrystal.contents import Contents
 from fourdcrystal.layout import ARRAYS, IMAGE, dimensions
-from fourdcrystal.precision import HEIGHT_STEP, POTENTIAL_STEP
+from fourdcrystal.precision import HEIGHT_STEP, POTENTIAL_STEP, single
 from fourdcrystal.settings import DetectorSettings, Labels
 
 PURPOSES = {"unrotated", "zone_axis", "mistilted", "random"}
@@ -21,50 +19,49 @@ WHOLE_BEAM = 1.002  # of the beam at most on the detector, with the rounding of 
 Breach = tuple[str, str]  # array, what is wrong with it
 
 
-def breaches(path: Path, about: Mapping[str, Any]) -> Iterator[Breach]:
-    """Where a store on disk breaks the contract.
+def breaches(found: Contents, content: Mapping[str, Any]) -> Iterator[Breach]:
+    """Where a store breaks the contract.
 
     Args:
-        path: The store; every array in it can be read.
-        about: Its attributes.
+        found: What it holds.
+        content: Its ``zarr.json``.
     """
-    group = zarr.open_group(path, mode="r", use_consolidated=False)
-    wrong = list(_layout(path, group))
-    if wrong:
+    yield from ((name, f"can't be decoded ({why})") for name, why in found.undecoded.items())
+    wrong = list(_layout(found, content["consolidated_metadata"]["metadata"]))
+    if wrong or found.undecoded:
         yield from wrong
         return
-    small = {name: np.asarray(group[name][...]) for name in ARRAYS if name not in ("cbed", "vg", "qz")}
-    numbers = {name: values for name, values in small.items() if name != "purpose"}
+    about, small = content["attributes"], found.arrays
+    numbers = {name: small[name] for name in small if name not in ("purpose", "vg", "qz")}
     if unreal := [name for name, values in numbers.items() if not np.isfinite(values).all()]:
         yield from ((name, "has values that are not finite") for name in unreal)
         return
     yield from _coordinates(small)
     yield from _recipe(small, about["recipe"])
     yield from _reflections(small, about["crystal"]["structure"])
-    yield from _patterns(group, small)
-    yield from _labels(group, small, Labels.model_validate(about["recipe"]["labels"]))
+    yield from _patterns(found.totals, small)
+    yield from _labels(small, Labels.model_validate(about["recipe"]["labels"]))
 
 
-def _layout(path: Path, group: zarr.Group) -> Iterator[Breach]:
+def _layout(found: Contents, gathered: Mapping[str, Any]) -> Iterator[Breach]:
     """Names, dimensions, types, units and shapes."""
-    gathered = json.loads((path / "zarr.json").read_bytes())["consolidated_metadata"]["metadata"]
     sizes: dict[str, int] = {"index": 3, "axis": 3, "crystal_axis": 3}
-    by_thickness = "vg" in group and group["vg"].ndim == 5
+    by_thickness = len(found.about.get("vg", {}).get("shape", ())) == 5
     for name, (_, kind, units, _) in ARRAYS.items():
-        if name not in group:
+        if name not in found.about:
             yield name, "is missing"
             continue
-        array, dims = group[name], dimensions(name, by_thickness)
-        if gathered.get(name) != json.loads((path / name / "zarr.json").read_bytes()):
+        about, dims = found.about[name], dimensions(name, by_thickness)
+        if gathered.get(name) != about:
             yield name, "its metadata differ from those gathered in zarr.json"
-        if array.metadata.dimension_names != dims:
-            yield name, f"has the dimensions {array.metadata.dimension_names}, not {dims}"
+        if tuple(about["dimension_names"]) != dims:
+            yield name, f"has the dimensions {tuple(about['dimension_names'])}, not {dims}"
             continue
-        if str(array.attrs.get("units", "")) != units:
-            yield name, f"has the units '{array.attrs.get('units', '')}', not '{units}'"
-        if kind != "string" and array.dtype != kind:
-            yield name, f"has the type {array.dtype}, not {kind}"
-        for dim, size in zip(dims, array.shape, strict=True):
+        if (said := about["attributes"].get("units", "")) != units:
+            yield name, f"has the units '{said}', not '{units}'"
+        if about["data_type"] != kind:
+            yield name, f"has the type {about['data_type']}, not {kind}"
+        for dim, size in zip(dims, about["shape"], strict=True):
             if sizes.setdefault(dim, size) != size:
                 yield name, f"is {size} long along {dim}, where other arrays are {sizes[dim]}"
 
@@ -115,44 +112,44 @@ def _reflections(small: Mapping[str, NDArray[Any]], structure: Mapping[str, Any]
         yield "reflection_g", f"reflection {worst} is {off[worst]:.2g} 1/Å off the crystal's reciprocal lattice"
 
 
-def _patterns(group: zarr.Group, small: Mapping[str, NDArray[Any]]) -> Iterator[Breach]:
+def _patterns(totals: NDArray[np.float64], small: Mapping[str, NDArray[Any]]) -> Iterator[Breach]:
     """Probes with maximum 1; intensities that are not negative and add up to what was recorded."""
-    probe = small["probe"].astype(np.float32)
+    probe = single(small["probe"])
     if (probe.max((-2, -1)) != 1).any() or (probe < 0).any():
         yield "probe", "is not a probe with maximum 1"
     if ((small["seam_fraction"] < 0) | (small["seam_fraction"] > 1)).any():
         yield "seam_fraction", "is not a fraction"
     if ((small["intensity"] <= 0) | (small["intensity"] > WHOLE_BEAM)).any():
         yield "intensity", "is not a fraction of the beam"
-    beam = probe.sum((-2, -1), dtype=np.float64)
-    for orientation in range(len(small["rotation"])):
-        cbed = np.asarray(group["cbed"][orientation]).astype(np.float32)
-        total = cbed.sum((-2, -1), dtype=np.float64) / beam[..., None]
-        if not np.isfinite(total).all() or (cbed < 0).any():
-            yield "cbed", f"orientation {orientation} has values that are negative or not finite"
-        elif not np.allclose(total, small["intensity"][orientation], rtol=1e-6, atol=0):
-            yield "intensity", f"orientation {orientation}: cbed does not add up to it"
+    shares = totals / probe.sum((-2, -1), dtype=np.float64)[..., None]
+    for orientation in np.flatnonzero(~np.isfinite(shares).all((1, 2, 3))):
+        yield "cbed", f"orientation {orientation} has values that are negative or not finite"
+    off = np.abs(shares - small["intensity"]) > 1e-6 * small["intensity"]
+    for orientation in np.flatnonzero(off.any((1, 2, 3))):
+        yield "intensity", f"orientation {orientation}: cbed does not add up to it"
 
 
-def _labels(group: zarr.Group, small: Mapping[str, NDArray[Any]], settings: Labels) -> Iterator[Breach]:
+def _labels(small: Mapping[str, NDArray[Any]], settings: Labels) -> Iterator[Breach]:
     """Maps that are finite and, where labels are analytic, the ones that the reflections draw."""
+    for name in ("vg", "qz"):
+        for orientation in np.flatnonzero(~np.isfinite(small[name]).all(tuple(range(1, small[name].ndim)))):
+            yield name, f"orientation {orientation} has values that are not finite"
+    if settings.method != "analytic":
+        return
     shape = (len(small["qx"]), len(small["qy"]))
     dq = float(small["qx"][1] - small["qx"][0])
-    for orientation in range(len(small["rotation"])):
-        vg, qz = (np.asarray(group[name][orientation]).astype(np.float32) for name in ("vg", "qz"))
-        if unreal := [name for name, map_ in (("vg", vg), ("qz", qz)) if not np.isfinite(map_).all()]:
-            yield unreal[0], f"orientation {orientation} has values that are not finite"
-            continue
-        if settings.method != "analytic":
-            continue
-        mine = small["reflection_orientation"] == orientation
+    ends = np.searchsorted(small["reflection_orientation"], np.arange(len(small["rotation"]) + 1))
+    for orientation, energy in np.ndindex(small["vg"].shape[:2]):
+        mine = slice(ends[orientation], ends[orientation + 1])
         table = SimpleNamespace(g=small["reflection_g"][mine], vg=small["reflection_vg"][mine])
-        for e, energy in enumerate(small["energy"]):
-            weights = labels.weights(table, float(energy), settings)
-            centres = labels.positions(table.g, dq, shape)
-            drawn, height = labels.draw(centres, weights, table.g[:, 2], shape, settings.width)
-            if (np.abs(vg[e] - drawn) > POTENTIAL_STEP + 0.004 * drawn).any():
-                yield "vg", f"orientation {orientation}, energy {e} is not the map that its reflections draw"
-            clear = drawn > 0.01 * drawn.max(initial=0)  # well above where it is no longer defined
-            if (np.abs(qz[e] - height)[clear] > HEIGHT_STEP + 0.004 * np.abs(height[clear])).any():
-                yield "qz", f"orientation {orientation}, energy {e} is not the map that its reflections draw"
+        weights = labels.weights(table, float(small["energy"][energy]), settings)
+        seen = weights > 0
+        g, weights = table.g[seen].astype(np.float32), weights[seen].astype(np.float32)
+        centres = labels.positions(g, np.float32(dq), shape)
+        drawn, height = labels.draw(centres, weights, g[:, 2], shape, settings.width)
+        vg, qz = (single(small[name][orientation, energy]) for name in ("vg", "qz"))
+        if not (np.abs(vg - drawn) <= POTENTIAL_STEP + 0.004 * drawn).all():
+            yield "vg", f"orientation {orientation}, energy {energy} is not the map that its reflections draw"
+        clear = drawn > 0.01 * drawn.max(initial=0)  # well above where it is no longer defined
+        if not (np.abs(qz - height) <= HEIGHT_STEP + 0.004 * np.abs(height))[clear].all():
+            yield "qz", f"orientation {orientation}, energy {energy} is not the map that its reflections draw"

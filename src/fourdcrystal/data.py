@@ -1,7 +1,6 @@
 """The data module that Lightning trains from."""
 
 from functools import partial
-from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -9,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from fourdcrystal import quartets
 from fourdcrystal.order import Order
+from fourdcrystal.places import Location
 from fourdcrystal.quartets import Batch, Quartets
 
 AHEAD = 4  # batches that each worker keeps ready
@@ -21,8 +21,8 @@ class QuartetData(pl.LightningDataModule):
     The trainer must have ``use_distributed_sampler=False``: the order divides the batches itself.
 
     Args:
-        catalogue: catalogue.parquet.
-        patterns: Folder of the stores.
+        catalogue: catalogue.parquet, on disk or in an object store (``s3://...``).
+        patterns: Folder of the stores, the same.
         batch_size: Quartets in a batch of each device.
         seed: Of the order of training.
         workers: Processes that read and decode ahead; 0: the training process does.
@@ -32,8 +32,8 @@ class QuartetData(pl.LightningDataModule):
 
     def __init__(
         self,
-        catalogue: str | Path,
-        patterns: str | Path,
+        catalogue: Location,
+        patterns: Location,
         batch_size: int,
         seed: int,
         workers: int = 0,
@@ -71,6 +71,8 @@ class QuartetData(pl.LightningDataModule):
             sampler=batches,
             batch_size=None,  # the sampler gives whole batches, and the data set reads them as such
             num_workers=self._workers,
+            # clients of object stores hang in a copied process
+            multiprocessing_context="spawn" if self._workers and chosen.remote else None,
             persistent_workers=self._workers > 0,
             prefetch_factor=AHEAD if self._workers else None,
             pin_memory=torch.cuda.is_available(),

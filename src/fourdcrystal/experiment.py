@@ -9,12 +9,14 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from fourdcrystal import recipe
+from fourdcrystal import places, recipe
 from fourdcrystal.errors import InputError
+from fourdcrystal.places import Location
 from fourdcrystal.settings import Quantity, Section
 
+Place = Annotated[Location, BeforeValidator(places.location)]  # on disk, or in an object store
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
@@ -119,8 +121,8 @@ class Trainer(Section):
 class Paths(Section):
     """Where things are. The workflow passes these."""
 
-    catalogue: Path = Field(..., description="which quartets there are")
-    patterns: Path = Field(..., description="folder of the stores")
+    catalogue: Place = Field(..., description="which quartets there are")
+    patterns: Place = Field(..., description="folder of the stores")
     output: Path = Field(..., description="folder of the model")
 
 

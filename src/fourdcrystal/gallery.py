@@ -9,8 +9,9 @@ from matplotlib.colors import PowerNorm, TwoSlopeNorm
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from fourdcrystal import plots, stores
+from fourdcrystal import places, plots, stores
 from fourdcrystal.layout import PATTERN
+from fourdcrystal.places import Location
 
 Images = tuple[NDArray, NDArray, NDArray, NDArray]  # probe, cbed, vg, qz
 SHOWN = ("zone_axis", "mistilted", "random")  # in turn: on an axis q_z is 0, and the map would be empty
@@ -75,9 +76,9 @@ def caption(row: pd.Series) -> str:
     return f"{row['formula']} {turned}\n{row['thickness_A']:g} Å, {row['semiangle_mrad']:g} mrad"
 
 
-def quartet(folder: str | Path, row: pd.Series) -> tuple[Images, float]:
+def quartet(patterns: Location, row: pd.Series) -> tuple[Images, float]:
     """The four images of one catalogue row, and the size of their pixels [1/Å]."""
-    store = stores.open(Path(folder) / f"{row['crystal']}.zarr")
+    store = stores.open(places.inside(patterns, f"{row['crystal']}.zarr"))
     place = {axis: row[axis] for axis in PATTERN}
     probe, cbed, vg, qz = (
         store[name].isel({k: v for k, v in place.items() if k in store[name].dims}).values

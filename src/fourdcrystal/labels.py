@@ -13,6 +13,7 @@ from fourdcrystal.reflections import Reflections, excitation_errors
 from fourdcrystal.settings import Labels, wavelength
 
 CUTOFF = 4.0  # in σ of the excitation error: w = 3e-4 there
+FAR = 36.0  # in K's exponent: K is below 2e-16 there, and products of smaller numbers would underflow, which is slow
 NEGLIGIBLE = 1e-3  # of a map's maximum; q_z is not defined below, and stored as 0
 
 
@@ -63,7 +64,8 @@ def draw(centres_px: Any, weights: Any, qz: Any, shape: tuple[int, int], width: 
 
     def profile(axis: int) -> Any:  # (..., N, n)
         pixels = xp.arange(shape[axis], dtype=centres_px.dtype, device=device(centres_px))
-        return xp.exp(-((pixels - centres_px[..., axis, None]) ** 2) / (2 * width**2))
+        exponent = (pixels - centres_px[..., axis, None]) ** 2 / (2 * width**2)
+        return xp.where(exponent < FAR, xp.exp(-exponent), xp.zeros_like(exponent))
 
     along_x, along_y = weights[..., None] * profile(0), profile(1)
     vg = xp.matmul(xp.matrix_transpose(along_x), along_y)

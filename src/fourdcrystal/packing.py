@@ -15,6 +15,7 @@ from pathlib import Path
 from fourdcrystal import catalogue, verification
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced_folder
+from fourdcrystal.places import Location
 
 MANIFEST, CARD = "manifest.json", "data_card.md"
 FORMAT = "4D-Crystal packed data set 1"
@@ -99,6 +100,11 @@ def unpack(packed: Path, results: Path) -> verification.Verdict:
         if verdict.problems:
             raise InputError(f"{packed}: {verdict.problems[0]}")
     return verdict
+
+
+def is_packed(location: Location) -> bool:
+    """Whether there is a packed data set at a location on disk."""
+    return isinstance(location, Path) and (location / MANIFEST).exists()
 
 
 def verified(packed: Path) -> verification.Verdict:

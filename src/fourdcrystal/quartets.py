@@ -1,8 +1,8 @@
 """Quartets by the row, as batches of tensors: what networks are trained and scored on."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from fourdcrystal import catalogue, labels
+from fourdcrystal import catalogue, labels, places
 from fourdcrystal.errors import InputError
 from fourdcrystal.order import WINDOW
+from fourdcrystal.places import AHEAD, Location
 from fourdcrystal.reader import StoreReader
 from fourdcrystal.settings import Labels
 
@@ -43,15 +44,16 @@ class Quartets(Dataset[Batch]):
     ============= ============ ==============================================================
 
     Args:
-        patterns: Folder of the stores.
+        patterns: Folder of the stores, or its URL in an object store.
         table: Rows with the columns :data:`NEEDED`, from :func:`fourdcrystal.catalogue.read`.
 
     Raises:
         InputError: when a batch is read whose store is missing, damaged, or of another detector than the others.
     """
 
-    def __init__(self, patterns: str | Path, table: "pd.DataFrame") -> None:
-        self._patterns = Path(patterns)
+    def __init__(self, patterns: Location, table: "pd.DataFrame") -> None:
+        self._patterns = patterns
+        self.remote = places.remote(patterns)
         self.crystals: list[str] = list(table["crystal"].cat.categories)
         self._crystal = table["crystal"].cat.codes.to_numpy(np.int32)
         self._index = table[list(INDEX)].to_numpy(np.int32)
@@ -87,35 +89,45 @@ class Quartets(Dataset[Batch]):
         return self._reader(int(self._crystal[0])).shape
 
     def __getitem__(self, positions: Sequence[int]) -> Batch:
-        places = np.asarray(positions)
+        chosen = np.asarray(positions)
         shape = self.shape()
-        cbed, probe = (np.empty((len(places), *shape), np.float16) for _ in range(2))
-        dq, tables = np.empty(len(places), np.float32), []
-        for i, place in enumerate(places):
+        cbed, probe = (np.empty((len(chosen), *shape), np.float16) for _ in range(2))
+        dq, tables, wanted = np.empty(len(chosen), np.float32), [], []
+        for i, place in enumerate(chosen):
             crystal, index = int(self._crystal[place]), tuple(self._index[place].tolist())
             reader = self._reader(crystal)
             if reader.shape != shape:
                 raise InputError(
-                    f"{reader.path}: has patterns of {reader.shape} px, others of {shape} px; "
+                    f"{reader.location}: has patterns of {reader.shape} px, others of {shape} px; "
                     "a network is trained on one detector shape at a time"
                 )
-            reader.cbed(index, cbed[i])
+            wanted.append((reader, index, cbed[i]))
             probe[i] = self._probe(reader)[index[1], index[2]]
             dq[i] = reader.dq
             tables.append(self._labels(crystal, index[0], index[1]))
-        g = np.zeros((len(places), max(len(t[1]) for t in tables), 3), np.float32)
+        self._read(wanted)
+        g = np.zeros((len(chosen), max(len(t[1]) for t in tables), 3), np.float32)
         vg = np.zeros(g.shape[:2], np.float32)
         for i, (vectors, weights) in enumerate(tables):
             g[i, : len(weights)], vg[i, : len(weights)] = vectors, weights
         arrays = {"cbed": cbed, "probe": probe, "dq": dq, "g": g, "vg": vg}
         return {
             **{name: torch.from_numpy(values).float() for name, values in arrays.items()},
-            **{name: values[places] for name, values in self._quantities.items()},
-            "row": self._row[places],
+            **{name: values[chosen] for name, values in self._quantities.items()},
+            "row": self._row[chosen],
         }
 
+    def _read(self, wanted: list[tuple[StoreReader, tuple[int, ...], NDArray[np.float16]]]) -> None:
+        """Read and decode patterns: from disk one after the other, from an object store many at a time."""
+        if not self.remote:
+            for reader, index, out in wanted:
+                reader.cbed(index, out)
+            return
+        with ThreadPoolExecutor(AHEAD) as threads:
+            list(threads.map(lambda one: one[0].cbed(*one[1:]), wanted))
+
     def _open(self, crystal: int) -> StoreReader:
-        return StoreReader(self._patterns / f"{self.crystals[crystal]}.zarr")
+        return StoreReader(places.inside(self._patterns, f"{self.crystals[crystal]}.zarr"))
 
     def _probe(self, reader: StoreReader) -> NDArray[np.float16]:
         """The vacuum probes of a store; crystals of one recipe share them, so they are kept once."""
@@ -132,8 +144,8 @@ class Quartets(Dataset[Batch]):
         settings = Labels.model_validate(reader.attributes["recipe"]["labels"])
         if settings.method != "analytic":
             raise InputError(
-                f"{reader.path}: was made with labels.method: {settings.method}, whose maps can't be drawn again when "
-                "patterns are distorted; training and evaluation need analytic"
+                f"{reader.location}: was made with labels.method: {settings.method}, whose maps can't be drawn again "
+                "when patterns are distorted; training and evaluation need analytic"
             )
         g, vg = reader.reflections(orientation)
         beam = float(reader.array("energy")[energy])
@@ -142,7 +154,7 @@ class Quartets(Dataset[Batch]):
         return g[seen].astype(np.float32), weights[seen].astype(np.float32)
 
 
-def select(path: str | Path, patterns: str | Path, split: str, most: int | None = None) -> Quartets:
+def select(path: Location, patterns: Location, split: str, most: int | None = None) -> Quartets:
     """Quartets of one split, in the catalogue's order.
 
     Args:

@@ -1,18 +1,16 @@
-"""Single patterns of a store, read as fast as the disk gives them. What is read once per store takes zarr-python."""
+"""Single patterns of a store, read as fast as the disk or network gives them."""
 
-import json
 import math
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
-from fourdcrystal import shards, stores
+from fourdcrystal import decoding, places, shards, stores
 from fourdcrystal.errors import InputError
 from fourdcrystal.layout import IMAGE
+from fourdcrystal.places import Location
 
 
 class StoreReader:
@@ -22,20 +20,27 @@ class StoreReader:
         InputError: if it is missing, incomplete, not one of ours, or of a newer format.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.attributes = stores.metadata(self.path)
-        content = json.loads((self.path / "zarr.json").read_bytes())
-        self._shape = content["consolidated_metadata"]["metadata"]["cbed"]["shape"]
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self._place = places.at(location)
+        content = stores.content(location, self._place)
+        self.attributes: dict[str, Any] = content["attributes"]
+        self._about: dict[str, Any] = content["consolidated_metadata"]["metadata"]
+        self._shape: list[int] = self._about["cbed"]["shape"]
         self.shape: tuple[int, int] = tuple(self._shape[-2:])
-
-    @cached_property
-    def _group(self) -> zarr.Group:
-        return zarr.open_group(self.path, mode="r")
+        self._index = lru_cache(64)(self._read_index)
 
     def array(self, name: str) -> NDArray[Any]:
-        """A whole array."""
-        return np.asarray(self._group[name][...])
+        """A whole array.
+
+        Raises:
+            InputError: if it is damaged.
+        """
+        about = self._about[name]
+        try:
+            return decoding.array(about, self._place.several(f"{name}/{file}" for file in decoding.files(about)))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise self._damaged(name, error) from error
 
     @cached_property
     def dq(self) -> float:
@@ -53,19 +58,32 @@ class StoreReader:
         Raises:
             InputError: if the store is damaged there.
         """
-        file = self.path / "cbed" / "c" / f"{index[0]}/0/0/0/0/0"
-        within = self._shape[1:4]
+        file = _shard(index[0])
         try:
-            shards.read(file, shards.place(index[1:], within), math.prod(within), out)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise InputError(f"{file}: is damaged ({error}); scripts/verify.py finds all that is") from error
+            offset, length = self._index(index[0])[shards.place(index[1:], self._shape[1:4])].tolist()
+            shards.decode(self._place.part(file, offset, length), out)
+        except (OSError, OverflowError, ValueError, RuntimeError) as error:
+            raise self._damaged(file, error) from error
+
+    def _read_index(self, orientation: int) -> NDArray[np.uint64]:
+        count = math.prod(self._shape[1:4])
+        size = shards.end(count)
+        return shards.index(self._place.part(_shard(orientation), -size, size), count)
+
+    def _damaged(self, name: str, error: Exception) -> InputError:
+        said = f"{places.inside(self.location, name)}: is damaged ({error}); scripts/verify.py finds all that is"
+        return InputError(said)
 
     def reflections(self, orientation: int) -> tuple[NDArray[np.float64], NDArray[np.complex64]]:
         """Scattering vectors [1/Å], (N, 3), and structure factors [V], (N,), of one orientation."""
         first, last = np.searchsorted(self._orientation_of_reflection, [orientation, orientation + 1])
         rows = slice(int(first), int(last))
-        return np.asarray(self._group["reflection_g"][rows]), np.asarray(self._group["reflection_vg"][rows])
+        return self.array("reflection_g")[rows], self.array("reflection_vg")[rows]
 
     @cached_property
     def _orientation_of_reflection(self) -> NDArray[np.int32]:
         return self.array("reflection_orientation")
+
+
+def _shard(orientation: int) -> str:
+    return f"cbed/c/{orientation}/0/0/0/0/0"

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourdcrystal import PATTERNS_VERSION, catalogue, production, recipe, stores
+from fourdcrystal import PATTERNS_VERSION, catalogue, places, production, recipe, stores
 from fourdcrystal.crystals import Crystal, structure_from_dict
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
 from fourdcrystal.layout import PATTERN
+from fourdcrystal.places import Location
 from fourdcrystal.precision import HEIGHT_STEP, PATTERN_STEP, POTENTIAL_STEP, rounded
 from fourdcrystal.settings import Settings
 
@@ -30,7 +31,7 @@ class Remade:
         stored: Images read.
     """
 
-    store: Path
+    store: Location
     made: Images
     stored: Images
 
@@ -54,7 +55,7 @@ def settings_of(about: Mapping[str, Any]) -> Settings:
     return recipe.validate(dict(about["recipe"]), "recipe of the store")
 
 
-def quartet(store: Path, index: tuple[int, int, int, int]) -> Remade:
+def quartet(store: Location, index: tuple[int, int, int, int]) -> Remade:
     """Make one quartet of a store again.
 
     Args:
@@ -82,7 +83,7 @@ def quartet(store: Path, index: tuple[int, int, int, int]) -> Remade:
     )
 
 
-def row(path: Path, patterns: Path, number: int) -> Remade:
+def row(path: Location, patterns: Location, number: int) -> Remade:
     """Make the quartet of one row of a catalogue again.
 
     Args:
@@ -99,7 +100,7 @@ def row(path: Path, patterns: Path, number: int) -> Remade:
     chosen = table.iloc[number]
     catalogue.check_fresh(path, patterns, [chosen["crystal"]])
     orientation, energy, semiangle, thickness = (int(chosen[name]) for name in PATTERN)
-    return quartet(patterns / f"{chosen['crystal']}.zarr", (orientation, energy, semiangle, thickness))
+    return quartet(places.inside(patterns, f"{chosen['crystal']}.zarr"), (orientation, energy, semiangle, thickness))
 
 
 def write(path: Path, found: Remade) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 CODEC, LEVEL, FILTER = "zstd", 1, "bitshuffle"  # chosen by benchmarks/storage.py
+CRC, ENTRY = 4, 16  # bytes of the index's checksum, and of each image's offset and length
 
 
 def compressor(itemsize: int) -> BloscCodec:
@@ -29,40 +30,65 @@ def write(file: Path, images: NDArray[np.float16]) -> None:
         images: Rounded images, (..., qx, qy), in the order of the index.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    index, offset = [], 0
+    entries, offset = [], 0
     with file.open("wb") as shard:
         for image in images.reshape(-1, *images.shape[-2:]):
             encoded = blosc.compress(np.ascontiguousarray(image), CODEC.encode(), LEVEL, blosc.BITSHUFFLE)
             shard.write(encoded)
-            index.append((offset, len(encoded)))
+            entries.append((offset, len(encoded)))
             offset += len(encoded)
-        table = np.array(index, "<u8").tobytes()
-        shard.write(table + crc32c(table).to_bytes(4, "little"))
+        table = np.array(entries, "<u8").tobytes()
+        shard.write(table + crc32c(table).to_bytes(CRC, "little"))
 
 
-def read(file: Path, place: int, count: int, out: NDArray[np.float16]) -> None:
-    """Read one image.
+def end(count: int) -> int:
+    """Bytes of the index at the end of a shard of so many images."""
+    return ENTRY * count + CRC
 
-    Args:
-        file: The shard.
-        place: Of the image in the order of the index.
-        count: Images in the shard.
-        out: Where to put it, (qx, qy), contiguous.
+
+def index(tail: bytes, count: int) -> NDArray[np.uint64]:
+    """Offset and length of each image, (count, 2), from the last :func:`end` bytes of a shard.
 
     Raises:
-        OSError: if the file can't be read.
-        ValueError, RuntimeError: if what is read can't be such an image.
+        ValueError: if they are no index.
     """
-    with file.open("rb", buffering=0) as shard:
-        end = shard.seek(16 * (place - count) - 4, 2)  # (offset, length) of each image; the CRC's four bytes are last
-        offset, length = np.frombuffer(shard.read(16), "<u8").tolist()
-        if offset + length > end:
-            raise ValueError("its index is wrong")
-        shard.seek(offset)
-        encoded = shard.read(length)
-    if int.from_bytes(encoded[4:8], "little") != out.nbytes:  # Blosc's header
+    table = tail[:-CRC]
+    if len(tail) != end(count) or crc32c(table) != int.from_bytes(tail[-CRC:], "little"):
+        raise ValueError("its index is damaged")
+    return np.frombuffer(table, "<u8").reshape(count, 2)
+
+
+def decode(encoded: bytes | memoryview, out: NDArray[np.generic]) -> None:
+    """Decode what Blosc made of one chunk.
+
+    Args:
+        encoded: The bytes, all of them.
+        out: Where to put it, contiguous.
+
+    Raises:
+        ValueError, RuntimeError: if it can't be such a chunk.
+    """
+    # Blosc believes its header, where both sizes are
+    sizes = [int.from_bytes(encoded[at : at + 4], "little") for at in (4, 12)]
+    if len(encoded) < 16 or sizes != [out.nbytes, len(encoded)]:
         raise ValueError("an image has the wrong size")
     blosc.decompress(encoded, out)
+
+
+def decode_all(shard: bytes, out: NDArray[np.generic]) -> None:
+    """Decode all images of a shard.
+
+    Args:
+        shard: The file's bytes.
+        out: Where to put them, (images, qx, qy), contiguous.
+
+    Raises:
+        ValueError, RuntimeError: if it can't be such a shard.
+    """
+    view = memoryview(shard)
+    entries = index(shard[-end(len(out)) :], len(out)).tolist()
+    for (offset, length), image in zip(entries, out, strict=True):
+        decode(view[offset : offset + length], image)
 
 
 def place(index: Sequence[int], shape: Sequence[int]) -> int:

@@ -15,16 +15,16 @@ import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
 
-from fourdcrystal import __version__, groups, shards
+from fourdcrystal import __version__, groups, places, shards
 from fourdcrystal.checksums import seal
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced_folder
 from fourdcrystal.layout import ARRAYS, DESCRIBED, FORMAT, FORMAT_VERSION, IMAGE, Axes, dimensions
-from fourdcrystal.precision import HEIGHT_STEP, PATTERN_STEP, POTENTIAL_STEP, rounded
+from fourdcrystal.places import Location, Place
+from fourdcrystal.precision import HEIGHT_STEP, PATTERN_STEP, POTENTIAL_STEP, rounded, single
 
 if TYPE_CHECKING:
     import xarray
-    from zarr.storage import ObjectStore
 
     from fourdcrystal.crystals import Crystal
     from fourdcrystal.reflections import Reflections
@@ -144,7 +144,7 @@ class Writer:
 
 def _total(images: NDArray[np.float16]) -> NDArray[np.float64]:
     """Sum over the pixels of each image."""
-    return images.astype(np.float32).sum((-2, -1), dtype=np.float64)
+    return single(images).sum((-2, -1), dtype=np.float64)
 
 
 @contextmanager
@@ -198,25 +198,32 @@ def attributes(crystal: "Crystal", recipe: Mapping[str, Any], patterns_version: 
     }
 
 
-def metadata(path: str | Path) -> dict[str, Any]:
+def content(location: Location, place: Place) -> dict[str, Any]:
+    """All of a store's ``zarr.json``: its attributes, and the metadata of all arrays.
+
+    Raises:
+        InputError: if the store is missing, incomplete, not one of ours, or of a newer format.
+    """
+    try:
+        found = json.loads(place.read("zarr.json"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{location}: is not a complete Zarr store (no zarr.json)") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{location}: its zarr.json can't be read ({error})") from error
+    check_format(location, found.get("attributes", {}) if isinstance(found, dict) else {})
+    return found
+
+
+def metadata(location: Location) -> dict[str, Any]:
     """Attributes of a store, read without opening its arrays.
 
     Raises:
-        InputError: if it is missing, incomplete, not one of ours, or of a newer format.
+        InputError: as :func:`content`.
     """
-    file = Path(path) / "zarr.json"
-    try:
-        content = json.loads(file.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path}: is not a complete Zarr store (no zarr.json)") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: its zarr.json can't be read ({error})") from error
-    attributes = content.get("attributes", {}) if isinstance(content, dict) else {}
-    check_format(path, attributes)
-    return attributes
+    return content(location, places.at(location))["attributes"]
 
 
-def check_format(path: str | Path, attributes: Mapping[str, Any]) -> None:
+def check_format(path: Location, attributes: Mapping[str, Any]) -> None:
     """Refuse a store that this version can't read.
 
     Raises:
@@ -234,7 +241,7 @@ def check_format(path: str | Path, attributes: Mapping[str, Any]) -> None:
         raise InputError(f"{path}: is not complete (no checksums); make it again")
 
 
-def open(path: str | Path) -> "xarray.Dataset":
+def open(path: Location) -> "xarray.Dataset":
     """Open a store as an xarray Dataset whose arrays are read when they are used.
 
     Args:
@@ -245,27 +252,8 @@ def open(path: str | Path) -> "xarray.Dataset":
         InputError: if it is missing, incomplete, not one of ours, or of a newer format.
     """
     import xarray
-
-    if "://" not in str(path):
-        metadata(path)
-        return xarray.open_zarr(str(path), chunks=None)
-    try:
-        dataset = xarray.open_zarr(_object_store(str(path)), chunks=None)
-    except FileNotFoundError:
-        raise InputError(f"{path}: is not a complete Zarr store (no zarr.json)") from None
-    check_format(path, dataset.attrs)
-    return dataset
-
-
-def _object_store(url: str) -> "ObjectStore":
-    """A store in the cloud, for reading."""
-    try:
-        import obstore
-    except ImportError:
-        raise InputError(f"{url}: is in an object store; reading it needs the package obstore") from None
     from zarr.storage import ObjectStore
 
-    try:
-        return ObjectStore(obstore.store.from_url(url), read_only=True)
-    except obstore.exceptions.BaseError as error:
-        raise InputError(f"{url}: can't be opened ({error})") from error
+    metadata(path)
+    source = ObjectStore(places.object_store(str(path)), read_only=True) if places.remote(path) else str(path)
+    return xarray.open_zarr(source, chunks=None)

@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from fourdcrystal import catalogue, checkpoints, files, modelfile, plots, stores
+from fourdcrystal import catalogue, checkpoints, files, modelfile, places, plots, stores
 from fourdcrystal.data import QuartetData
 from fourdcrystal.errors import InputError
 from fourdcrystal.experiment import Experiment
@@ -163,7 +163,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
     rows = catalogue.read(paths.catalogue, splits=["train"], columns=columns)
     if rows.empty:
         raise InputError(f"{paths.catalogue}: has no quartets of the split 'train'; crystals.split sets how many")
-    recipe = stores.metadata(paths.patterns / f"{rows['crystal'].iloc[0]}.zarr")["recipe"]
+    recipe = stores.metadata(places.inside(paths.patterns, f"{rows['crystal'].iloc[0]}.zarr"))["recipe"]
     return {
         "catalogue": catalogue.identity(paths.catalogue),
         "quartets": len(rows),

@@ -4,19 +4,22 @@ Checksums alone prove nothing: whoever edits a store can edit them, too. So a st
 compared with the layout, with its recipe, and with itself.
 """
 
-import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import threadpoolctl
+from numcodecs import blosc
 
-from fourdcrystal import catalogue, checksums, contract, stores
+from fourdcrystal import catalogue, checksums, contents, contract, places, stores
 from fourdcrystal.errors import InputError
 from fourdcrystal.layout import ARRAYS
+from fourdcrystal.places import Location
 from fourdcrystal.sheet import OTHER, Row
 from fourdcrystal.sheet import read as read_sheet
 
@@ -42,82 +45,96 @@ class Problem:
         return f"{self.file}: {f'{self.array}: ' if self.array else ''}{self.what}"
 
 
-def of_store(path: Path, crystal: str | None = None) -> list[Problem]:
-    """All that is wrong with a store.
+@dataclass(frozen=True)
+class Verified:
+    """One store, verified.
+
+    Attributes:
+        quartets: How many it holds.
+        bytes: Of all its files.
+        problems: All that is wrong.
+    """
+
+    quartets: int
+    bytes: int
+    problems: list[Problem]
+
+
+def of_store(location: Location, crystal: str | None = None) -> Verified:
+    """Verify a store, in one pass over its bytes.
 
     Args:
-        path: The store.
+        location: The store.
         crystal: Id of the crystal it should be of; none: any.
     """
-    found = [Problem(str(path), array, what) for array, what in _of_bytes(path)]
+    place, sizes = places.at(location), {}
+    count, found = 0, []
     try:
-        about = stores.metadata(path)
+        sizes = place.sizes()
+        content = stores.content(location, place)
+        about, gathered = content["attributes"], content["consolidated_metadata"]["metadata"]
         if crystal is not None and about["crystal"]["id"] != crystal:
-            found.append(Problem(str(path), "", f"holds the crystal {about['crystal']['id']}, not {crystal}"))
-        if not found:
-            found += [Problem(str(path), array, what) for array, what in contract.breaches(path, about)]
+            found.append(("", f"holds the crystal {about['crystal']['id']}, not {crystal}"))
+        held = contents.read(place, list(sizes), gathered)
+        count = math.prod(gathered["cbed"]["shape"][:4])
+        found += _of_bytes(place.read("zarr.json"), about["checksums"], held, sizes)
+        found = found or list(contract.breaches(held, content))
+    except InputError as error:
+        found.append(("", str(error).removeprefix(f"{location}: ")))
     except Exception as error:  # whatever damaged data make a library do: the store is what is wrong
         if not found:
-            found.append(Problem(str(path), "", f"can't be read ({type(error).__name__}: {error})"))
-    return found
+            found.append(("", f"can't be read ({type(error).__name__}: {error})"))
+    return Verified(count, sum(sizes.values()), [Problem(str(location), array, what) for array, what in found])
 
 
-def _of_bytes(path: Path) -> Iterator[tuple[str, str]]:
+def _of_bytes(
+    text: bytes, recorded: Mapping[str, str], held: contents.Contents, names: Iterable[str]
+) -> Iterator[tuple[str, str]]:
     """What differs from the checksums: (array, what)."""
-    try:
-        about = stores.metadata(path)
-    except InputError as error:
-        yield "", str(error).removeprefix(f"{path}: ")
-        return
-    text = (path / "zarr.json").read_bytes()
-    try:
-        if checksums.of_self(text) != checksums.stated(path / "zarr.json"):
-            yield "zarr.json", "differs from its checksum"
-    except ValueError:
-        yield "zarr.json", "has no checksum of itself"
-    recorded = about["checksums"] if isinstance(about["checksums"], dict) else {}
-    on_disk = checksums.of_arrays(path)
-    for name in sorted({*recorded, *on_disk, *ARRAYS} - {checksums.SELF}):
-        if name not in on_disk:
+    if checksums.of_self(text) != checksums.stated(text):
+        yield "zarr.json", "differs from its checksum"
+    for name in sorted({*recorded, *held.checksums, *ARRAYS} - {checksums.SELF}):
+        if name not in held.checksums:
             yield name, "is missing"
         elif name not in recorded:
             yield name, "is not one of the store's arrays" if name not in ARRAYS else "has no checksum"
-        elif recorded[name] != on_disk[name]:
+        elif recorded[name] != held.checksums[name]:
             yield name, "differs from its checksum"
-    for stray in sorted(p.name for p in path.iterdir() if p.is_file() and p.name != "zarr.json"):
+    for stray in sorted(name for name in names if "/" not in name and name != "zarr.json"):
         yield stray, "is not part of the store"
 
 
-def of_catalogue(path: Path, patterns: Path, sheet: Path | None = None) -> list[Problem]:
+def of_catalogue(location: Location, patterns: Location, sheet: Path | None = None) -> list[Problem]:
     """All that is wrong with a catalogue, compared with the stores themselves and with the sheet of crystals.
 
     Args:
-        path: catalogue.parquet.
+        location: catalogue.parquet.
         patterns: Folder of the stores.
         sheet: crystals.csv, which says what is held out; none: splits are only checked to be consistent.
 
     Raises:
         InputError: if the sheet can't be used.
     """
+    name = str(location)
     try:
-        if checksums.of_self(path.read_bytes()) != checksums.stated(path):
-            return [Problem(str(path), "", "differs from its checksum")]
-        table, identities = catalogue.read(path), catalogue.identities(path)
+        whole = places.content(location)
+        if checksums.of_self(whole) != checksums.stated(whole):
+            return [Problem(name, "", "differs from its checksum")]
+        table, identities = catalogue.read(location), catalogue.identities(location)
     except (OSError, ValueError, InputError) as error:
-        return [Problem(str(path), "", str(error).removeprefix(f"{path}: "))]
-    found = [Problem(str(path), "split", what) for what in _of_splits(table, sheet)]
+        return [Problem(name, "", str(error).removeprefix(f"{location}: "))]
+    found = [Problem(name, "split", what) for what in _of_splits(table, sheet)]
+    rows = table.groupby("crystal", observed=True).indices
     for crystal in sorted({*identities, *table["crystal"].cat.categories}):
-        mine = table[table["crystal"] == crystal]
-        store = patterns / f"{crystal}.zarr"
-        if not store.exists():
-            found.append(Problem(str(store), "", f"is missing, but {path.name} lists its quartets"))
-            continue
+        store = places.inside(patterns, f"{crystal}.zarr")
         try:
             if checksums.identity(store) != identities.get(crystal):
-                found.append(Problem(str(path), "", f"is stale: {store} has been made again since"))
-            found += _of_rows(path, mine, store)
+                found.append(Problem(name, "", f"is stale: {store} has been made again since"))
+            found += _of_rows(name, table.iloc[rows.get(crystal, [])], store)
+        except FileNotFoundError:
+            found.append(Problem(str(store), "", f"is missing, but {name.rpartition('/')[2]} lists its quartets"))
         except (OSError, ValueError, KeyError, InputError) as error:
-            found.append(Problem(str(path), "", f"can't be compared with {store} ({error})"))
+            found.append(Problem(name, "", f"can't be compared with {store} ({error})"))
     return found
 
 
@@ -140,10 +157,10 @@ def _of_splits(table: "pd.DataFrame", sheet: Path | None) -> Iterator[str]:
                 yield f"crystal {crystal} is in {split}, but {sheet} says {asked.get(crystal, 'nothing of it')}"
 
 
-def _of_rows(path: Path, mine: "pd.DataFrame", store: Path) -> list[Problem]:
+def _of_rows(path: str, mine: "pd.DataFrame", store: Location) -> list[Problem]:
     """Rows of one crystal against its store."""
     if mine.empty:
-        return [Problem(str(path), "crystal", f"has no row of {store}")]
+        return [Problem(path, "crystal", f"has no row of {store}")]
     first = mine.iloc[0]
     listed = Row(
         str(first.crystal),
@@ -158,23 +175,14 @@ def _of_rows(path: Path, mine: "pd.DataFrame", store: Path) -> list[Problem]:
     )
     expected = catalogue.table(catalogue.rows(store, listed)).to_pandas()
     if len(expected) != len(mine):
-        return [Problem(str(path), "", f"has {len(mine)} rows of {store}, which has {len(expected)} quartets")]
+        return [Problem(path, "", f"has {len(mine)} rows of {store}, which has {len(expected)} quartets")]
     found = []
     for name in catalogue.COLUMNS:
         have, want = mine[name].astype(expected[name].dtype).to_numpy(), expected[name].to_numpy()
         if len(wrong := np.flatnonzero(have != want)):
             row = mine.index[wrong[0]]
-            found.append(Problem(str(path), name, f"row {row} says {have[wrong[0]]}, {store} says {want[wrong[0]]}"))
+            found.append(Problem(path, name, f"row {row} says {have[wrong[0]]}, {store} says {want[wrong[0]]}"))
     return found
-
-
-def quartets(store: Path) -> int:
-    """How many a store's metadata promise; none where they can't be read."""
-    try:
-        content = json.loads((store / "zarr.json").read_bytes())
-        return math.prod(content["consolidated_metadata"]["metadata"]["cbed"]["shape"][:4])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
 
 
 @dataclass(frozen=True)
@@ -196,47 +204,79 @@ class Verdict:
         return "\n".join([*lines, whole])
 
 
-def verify(path: Path, workers: int = 1, sheet: Path | None = None) -> Verdict:
+def verify(location: Location, workers: int = 1, sheet: Path | None = None) -> Verdict:
     """Verify a store, a folder of stores, or a data set (a folder with catalogue.parquet and patterns/).
 
     Args:
-        path: The store or folder.
+        location: The store or folder.
         workers: Processes that share the stores.
         sheet: crystals.csv, with which a data set's splits are compared; none: the folder's own, if there is one.
 
     Raises:
         InputError: if there is nothing to verify, or the sheet can't be used.
     """
-    others: list[str] = []
-    if (path / "zarr.json").is_file() or path.suffix == ".zarr":
-        members, problems = [path], []
-    elif (path / "catalogue.parquet").exists():
-        patterns = path / "patterns"
-        there = sorted(patterns.glob("*.zarr"))
-        listed = _listed(path / "catalogue.parquet", there)
-        members = [store for store in there if store.stem in listed]
-        others = [str(store) for store in there if store not in members]
-        selected = path / "crystals.csv"
-        sheet = selected if sheet is None and selected.exists() else sheet
-        problems = of_catalogue(path / "catalogue.parquet", patterns, sheet)
-    else:
-        members, problems = sorted(path.glob("*.zarr")), []
+    place, others, problems = places.at(location), [], []
+    members: list[tuple[Location, str | None]] = [(location, None)]
+    if not str(location).rstrip("/").endswith(".zarr") and not _has(place, "zarr.json"):
+        table = places.inside(location, "catalogue.parquet")
+        complete = _has(place, "catalogue.parquet")
+        patterns = places.inside(location, "patterns") if complete else location
+        there = [name.removesuffix(".zarr") for name in places.at(patterns).folders() if _is_store(name)]
+        if complete:
+            problems = of_catalogue(table, patterns, sheet or _own_sheet(location))
+            listed = _listed(table, there)
+            others = [str(places.inside(patterns, f"{crystal}.zarr")) for crystal in there if crystal not in listed]
+            there = [crystal for crystal in there if crystal in listed]
+        members = [(places.inside(patterns, f"{crystal}.zarr"), crystal) for crystal in there]
     if not members and not problems:
-        raise InputError(f"{path}: holds no store (*.zarr) and no catalogue.parquet; there is nothing to verify")
-    with ProcessPoolExecutor(min(workers, max(1, len(members)))) as pool:
-        of_each = list(pool.map(of_store, members, [None if m == path else m.stem for m in members]))
+        raise InputError(f"{location}: holds no store (*.zarr) and no catalogue.parquet; there is nothing to verify")
+    of_each = _of_all(members, workers)
     return Verdict(
-        stores=len(members),
-        quartets=sum(map(quartets, members)),
-        bytes=sum(f.stat().st_size for store in members for f in store.rglob("*") if f.is_file()),
-        problems=sorted(problems + [problem for found in of_each for problem in found]),
+        stores=len(of_each),
+        quartets=sum(each.quartets for each in of_each),
+        bytes=sum(each.bytes for each in of_each),
+        problems=sorted(problems + [problem for each in of_each for problem in each.problems]),
         others=others,
     )
 
 
-def _listed(path: Path, there: list[Path]) -> set[str]:
+def _of_all(members: Sequence[tuple[Location, str | None]], workers: int) -> list[Verified]:
+    """Verify stores, in processes that share them where that is worth their start."""
+    processes = min(workers, len(members))
+    if processes < 2:
+        return [of_store(*member) for member in members]
+    # new processes, not copies of this one: its threads, an object store's above all, don't survive being copied
+    with ProcessPoolExecutor(processes, get_context("spawn"), _alone) as pool:
+        return list(pool.map(of_store, *zip(*members, strict=True), chunksize=max(1, len(members) // (8 * processes))))
+
+
+def _alone() -> None:
+    """Keep a process to one thread: there is one for each core."""
+    threadpoolctl.threadpool_limits(1)
+    blosc.set_nthreads(1)
+
+
+def _is_store(name: str) -> bool:
+    return name.endswith(".zarr") and not name.startswith(".")
+
+
+def _has(place: places.Place, name: str) -> bool:
+    try:
+        place.part(name, 0, 1)
+    except OSError:
+        return False
+    return True
+
+
+def _own_sheet(location: Location) -> Path | None:
+    """The sheet beside a data set on disk, if there is one."""
+    own = places.inside(location, "crystals.csv")
+    return own if isinstance(own, Path) and own.exists() else None
+
+
+def _listed(table: Location, there: Sequence[str]) -> set[str]:
     """Crystals of a catalogue; where it can't be read, all whose stores are there."""
     try:
-        return set(catalogue.identities(path))
+        return set(catalogue.identities(table))
     except (ValueError, InputError):
-        return {store.stem for store in there}
+        return set(there)
