@@ -1,4 +1,4 @@
-"""Find Bragg peaks in a 4D-STEM scan with a trained network; write Bragg vectors, strain, orientation and pictures."""
+"""Find Bragg peaks in a 4D-STEM scan; write Bragg vectors, strain, orientation and pictures."""
 
 from fourdcrystal import commandline, detect_command
 

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="trained network (.safetensors) that finds peaks; none: correlation with the probe does",
     )
-    search.add_argument("--device", default="cpu", help="where to compute, such as cpu or cuda")
+    search.add_argument("--device", default="auto", help="where to compute: cpu, cuda, cuda:1; auto: a GPU, if any")
     search.add_argument("--threshold", type=float, help="weakest peak over the pattern's strongest")
     search.add_argument(
         "--refine",
@@ -149,11 +149,11 @@ def _detector(args: argparse.Namespace) -> "Detector":
     from fourdcrystal import inference
     from fourdcrystal.detectors import Correlator
 
-    inference.check_device(args.device)
-    refine = inference.refinement_named(args.refine, args.device)
+    device = inference.device_named(args.device)
+    refine = inference.refinement_named(args.refine, device)
     if args.model is None:
-        return Correlator(args.device, refine=refine, **({"threshold": args.threshold} if args.threshold else {}))
-    detector = inference.Detector.load(args.model, args.device, refine=refine)
+        return Correlator(device, refine=refine, **({"threshold": args.threshold} if args.threshold else {}))
+    detector = inference.Detector.load(args.model, device, refine=refine)
     if args.threshold is not None:
         detector.threshold = args.threshold
     return detector

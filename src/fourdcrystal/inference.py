@@ -150,20 +150,25 @@ class Detector:
         return significance.refined(patterns, probe, found, self.refine.apply)
 
 
-def check_device(name: str) -> None:
-    """Refuse a device that isn't there.
+def device_named(name: str) -> torch.device:
+    """A device by its name, such as cpu or cuda:1; ``auto`` is a GPU where there is one.
 
     Raises:
-        InputError: says so.
+        InputError: if it isn't there.
     """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"--device is '{name}'; allowed are cpu, cuda, cuda:1 and the like") from None
+        raise InputError(f"--device is '{name}'; allowed are auto, cpu, cuda, cuda:1 and the like") from None
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device is '{name}'; allowed are auto, cpu, cuda, cuda:1 and the like")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"--device is '{name}', but torch finds {torch.cuda.device_count()} CUDA devices here; use cpu"
         )
+    return device
 
 
 def refinement_named(name: str, device: str | torch.device = "cpu") -> Refinement | None:

@@ -34,15 +34,45 @@ rule make_scan:
         " --crystal {input.crystal} --jobs {threads} -o {output} > {log} 2>&1"
 
 
+rule detect_chunk:
+    """One of several equal parts of a scan's search, which may run on as many nodes; `detect` puts them together.
+
+    What it found so far is kept where `detect` looks for it, so a part that was killed goes on.
+    """
+    input:
+        unpack(scan_files),
+    output:
+        temp(touch(f"{RESULTS}/detection/{{scan}}/chunks/{{part}}-of-{{parts}}")),
+    log:
+        f"{RESULTS}/logs/detect_chunk/{{scan}}.{{part}}-of-{{parts}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/detect_chunk/{{scan}}.{{part}}-of-{{parts}}.tsv"
+    wildcard_constraints:
+        scan="|".join(settings.scans) or "(?!)",
+        part=r"\d+",
+        parts=r"\d+",
+    conda:
+        "../../envs/learning.yaml"
+    threads: 2
+    resources:
+        gpu=GPU,
+    params:
+        options=scan_options,
+        folder=f"{RESULTS}/detection/{{scan}}",
+    shell:
+        "python $SCRIPTS/detect_chunk.py {input.scan:q} {params.options:q} --part {wildcards.part}/{wildcards.parts}"
+        " -o {params.folder} > {log} 2>&1"
+
+
 rule detect:
     """Bragg peaks of every pattern of a scan; from them the lattice, strain, tilt and orientation at every position.
 
-    Strain is relative to the scan's median lattice. Where the scan's truth is known, classical detection with its best
+    Strain is relative to the scan's median lattice, if nothing else is set. Where the scan's truth is known, classical detection with its best
     threshold and the truth are drawn beside it.
     """
     input:
         unpack(scan_files),
-        model=scan_model,
+        chunks=scan_chunks,
     output:
         vectors=f"{RESULTS}/detection/{{scan}}/bragg_vectors.parquet",
         emd=f"{RESULTS}/detection/{{scan}}/bragg_vectors.h5",
@@ -88,9 +118,11 @@ rule detect:
     conda:
         "../../envs/learning.yaml"
     threads: 2
+    resources:
+        gpu=GPU,
     params:
         options=scan_options,
+        analysis=analysis_options,
         folder=lambda wildcards, output: str(Path(output.summary).parent),
     shell:
-        "python $SCRIPTS/detect.py {input.scan:q} {params.options:q} --model {input.model} -o {params.folder}"
-        " > {log} 2>&1"
+        "python $SCRIPTS/detect.py {input.scan:q} {params.options:q} {params.analysis:q} -o {params.folder} > {log} 2>&1"

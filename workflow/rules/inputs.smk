@@ -35,7 +35,7 @@ try:
     if SHEET:
         sample_sheet.read(SHEET)  # what is wrong with it is said before anything starts
     for name, scan in settings.scans.items():
-        for key in ("scan", "probe"):
+        for key in ("scan", "probe", "crystal"):
             path = getattr(scan, key)
             if path is not None and not path.exists():
                 raise InputError(f"scans.{name}.{key}: {path} does not exist")
@@ -119,28 +119,46 @@ def composed(wildcards):
 
 
 def scan_files(wildcards):
-    """The scan, and its vacuum probe where that is a file of its own."""
+    """The scan; its vacuum probe and crystal where those are files of their own; the network that searches it."""
     scan = settings.scans[wildcards.scan]
-    if scan.simulate is not None:
-        return {"scan": f"{RESULTS}/scans/{wildcards.scan}.npz"}
-    return {"scan": scan.scan} | ({"probe": scan.probe} if scan.probe else {})
+    found = {"scan": f"{RESULTS}/scans/{wildcards.scan}.npz" if scan.simulate else scan.scan}
+    found |= {name: path for name, path in (("probe", scan.probe), ("crystal", scan.crystal)) if path}
+    if scan.find == "network":
+        found["model"] = f"{RESULTS}/models/{scan.experiment or settings.training.experiments[0]}/model.safetensors"
+    return found
 
 
-def scan_model(wildcards):
-    """The network that searches a scan."""
-    chosen = settings.scans[wildcards.scan].experiment or settings.training.experiments[0]
-    return f"{RESULTS}/models/{chosen}/model.safetensors"
+def scan_chunks(wildcards):
+    """What says that the jobs that share the search of a scan are done; nothing where one job does it all."""
+    count = settings.scans[wildcards.scan].chunks
+    folder = f"{RESULTS}/detection/{wildcards.scan}/chunks"
+    return [f"{folder}/{i}-of-{count}" for i in range(1, count + 1)] if count > 1 else []
 
 
 def scan_options(wildcards, input):
-    """What the scan's file doesn't say, as options of the command."""
+    """How a scan is searched, and what its file doesn't say, as options of the command."""
     scan = settings.scans[wildcards.scan]
     options = {
         "--probe": input.get("probe"),
+        "--model": input.get("model"),
+        "--refine": scan.refine,
         "--sampling": scan.sampling,
         "--energy": scan.energy,
+        "--semiangle": scan.semiangle,
+        "--bin": scan.bin,
     }
     return [word for name, value in options.items() if value is not None for word in (name, str(value))]
+
+
+def analysis_options(wildcards, input):
+    """What strain and orientation are relative to, as options of the command."""
+    scan = settings.scans[wildcards.scan]
+    options = {
+        "--crystal": input.get("crystal"),
+        "--zone-axis": None if scan.zone_axis is None else ",".join(map(str, scan.zone_axis)),
+        "--reference": scan.reference,
+    }
+    return [word for name, value in options.items() if value is not None for word in (f"{name}={value}",)]
 
 
 def scanned_crystal(wildcards):

@@ -1,0 +1,65 @@
+"""A scan listed in the configuration is searched by one job or shared by several, with the same result."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray
+import yaml
+from conftest import Production
+from disk_patterns import disk, lattice_points, pattern
+
+from fourdcrystal import detection, recipe, scan_files, search
+from fourdcrystal.detectors import Correlator
+from fourdcrystal.errors import InputError
+
+GRID, SHAPE, RADIUS = (34, 34), (48, 48), 2.5  # more positions than one piece of the search holds
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A scan, its probe, and a configuration that lists it; nothing has run yet."""
+    path, rng = tmp_path_factory.mktemp("shared"), np.random.default_rng(0)
+    centre, basis = np.array([24.2, 23.7]), np.array([[10.2, 1.1], [-1.3, 10.4]])
+    mean = pattern(SHAPE, lattice_points(SHAPE, centre, basis, 4), RADIUS, 2e4)
+    np.save(path / "scan.npy", rng.poisson(mean, (*GRID, *SHAPE)).astype(np.uint16))
+    np.save(path / "probe.npy", rng.poisson(1e4 * disk(SHAPE, (24, 24), RADIUS)).astype(float))
+    listed = {"scan": "scan.npy", "probe": "probe.npy", "sampling": 0.03, "find": "correlation"}
+    listed |= {"refine": "none", "chunks": 2}
+    (path / "scans.yaml").write_text(yaml.safe_dump({"scans": {"mine": listed}}))
+    return path
+
+
+def test_jobs_that_share_a_scan_find_what_one_finds(folder):
+    made = Production(folder, folder / "scans.yaml")
+    target = "results/detection/mine/summary.json"
+    planned = made.snakemake("-n", target).stdout
+    assert dict(re.findall(r"^(detect\w*) +(\d+)$", planned, re.MULTILINE)) == {"detect_chunk": "2", "detect": "1"}
+    made.snakemake("--cores", "1", target)
+    where = made.results / "detection" / "mine"
+    log = (made.results / "logs" / "detect" / "mine.log").read_text()
+    assert "1156 of 1156 patterns were searched before" in log
+    assert not (where / "pieces").exists() and not list(where.glob("chunks/*"))
+
+    scan = scan_files.read(folder / "scan.npy", folder / "probe.npy", sampling=0.03)
+    assert len(search.pieces(scan)) == 2
+    alone = detection.detect(scan, Correlator())
+    table = pd.read_parquet(where / "bragg_vectors.parquet")
+    np.testing.assert_array_equal(table[["qx_px", "qy_px"]], alone.peaks.positions)
+    strain = xarray.open_zarr(where / "strain.zarr", consolidated=False)
+    np.testing.assert_array_equal(strain.e_xx.values.ravel(), alone.maps.strain.values[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"find": "correlation", "experiment": "demo"}, "correlation uses no network"),
+        ({"reference": "crystal"}, "need crystal"),
+        ({"zone_axis": [1, 1, 0]}, "need crystal"),
+        ({"probe": None}, "needs probe, the file of the vacuum probe, or semiangle"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(more, words):
+    with pytest.raises(InputError, match=words):
+        recipe.validate({"scans": {"mine": {"scan": "scan.dm4", "probe": "probe.dm4"} | more}}, "config")
