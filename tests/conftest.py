@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,3 +75,23 @@ def pytest_terminal_summary(terminalreporter) -> None:
         terminalreporter.section("how long it took")
         for text in took:
             terminalreporter.write_line(text)
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """A local S3 server with an empty bucket."""
+    pytest.importorskip("obstore", reason="obstore is not installed (pip install obstore)")
+    server_module = pytest.importorskip("moto.server", reason="moto is not installed (pip install 'moto[server]')")
+    import boto3
+
+    server = server_module.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_REGION": "us-east-1"}
+    for name, value in (keys | {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true"}).items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()  # servers share their contents
+    client.create_bucket(Bucket="data")
+    yield client
+    server.stop()

@@ -84,25 +84,6 @@ def test_the_command_line_packs_and_unpacks(results, tmp_path):
     assert "is there already" in again.stderr and again.stderr.count("\n") == 1
 
 
-@pytest.fixture
-def bucket(monkeypatch):
-    """A local S3 server with an empty bucket."""
-    pytest.importorskip("obstore", reason="obstore is not installed (pip install obstore)")
-    server_module = pytest.importorskip("moto.server", reason="moto is not installed (pip install 'moto[server]')")
-    import boto3
-
-    server = server_module.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_REGION": "us-east-1"}
-    for name, value in (keys | {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true"}).items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-    client.create_bucket(Bucket="data")
-    yield client
-    server.stop()
-
-
 def test_a_store_opens_from_an_s3_server(results, bucket):
     local = results / "patterns" / "Si-1.zarr"
     for file in (f for f in local.rglob("*") if f.is_file()):
