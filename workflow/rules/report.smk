@@ -28,6 +28,27 @@ rule gallery:
         "python $SCRIPTS/gallery.py --catalogue {input.catalogue} --patterns {params.patterns} -o {output} > {log} 2>&1"
 
 
+rule physics_checks:
+    """Where intensity goes with thickness, what comes near the seam, and thin disks against kinematical diffraction."""
+    input:
+        catalogue=f"{RESULTS}/catalogue.parquet",
+    output:
+        report(
+            f"{RESULTS}/physics_checks.png",
+            caption="../report/physics_checks.rst",
+            category="2 Patterns",
+            labels={"figure": "physics checks"},
+        ),
+    log:
+        f"{RESULTS}/logs/physics_checks.log",
+    conda:
+        "../../envs/simulation.yaml"
+    params:
+        patterns=f"{RESULTS}/patterns",
+    shell:
+        "python $SCRIPTS/physics_checks.py {input.catalogue} {params.patterns} -o {output} > {log} 2>&1"
+
+
 rule runtimes:
     """Wall time and memory of every rule, and of every class of crystals, from the benchmark files of the jobs."""
     input:
@@ -76,6 +97,7 @@ rule overview:
         production_outputs,
         runtimes=rules.runtimes.output.table,
         gallery=rules.gallery.output,
+        checks=rules.physics_checks.output,
     output:
         page=report(
             f"{RESULTS}/overview.html",
