@@ -1,6 +1,7 @@
 """Pages of the documentation site that come from the code, links that leave the site, and formulas."""
 
 import argparse
+import importlib.metadata
 import re
 import runpy
 from pathlib import Path
@@ -13,6 +14,7 @@ from pymdownx.superfences import fence_code_format
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = "reference/settings.md"
+REVIEWED = "2026-11-23"  # when somebody last looked at all pins
 HYDRA = "train.py"  # Hydra prints its help; config/train has its settings
 
 
@@ -37,6 +39,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/commands.md": commands(),
         "reference/decisions.md": decisions(),
         "reference/python.md": modules(),
+        "reference/dependencies.md": dependencies(),
     }
     for path in sources():
         name = f"fourdcrystal.{path.stem}"
@@ -82,6 +85,32 @@ def decisions() -> str:
         title = path.read_text().splitlines()[0].lstrip("# ")
         lines.append(f"* [{title}](../decisions/{path.name})")
     return "\n".join(lines) + "\n"
+
+
+def dependencies() -> str:
+    """A table of every pinned package with its licence."""
+    lines = [
+        "# Dependencies",
+        "",
+        f"The pins of `requirements.lock`, last reviewed on {REVIEWED}, and their licences.",
+        "",
+    ]
+    lines += ["`pip-audit -r requirements.lock` compares them with known vulnerabilities; it needs a network.", ""]
+    lines += ["| package | version | licence |", "|---|---|---|"]
+    for name, version in re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "requirements.lock").read_text(), re.MULTILINE):
+        lines.append(f"| {name} | {version} | {licence(name)} |")
+    return "\n".join(lines) + "\n"
+
+
+def licence(package: str) -> str:
+    """What an installed package says about its licence."""
+    try:
+        about = importlib.metadata.metadata(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed here"
+    classified = [c.rsplit(" :: ", 1)[-1] for c in about.get_all("Classifier", []) if c.startswith("License :: ")]
+    stated = about.get("License-Expression") or ", ".join(classified) or about.get("License") or "not stated"
+    return stated.splitlines()[0][:80].replace("|", "&#124;")
 
 
 def commands() -> str:
