@@ -1,17 +1,28 @@
 """Patterns: abTEM's numbers where it is exact, the same bits every time, and refusal of what can't be simulated."""
 
 import re
-from types import SimpleNamespace
 
 import abtem
 import ase
 import numpy as np
 import pytest
 from abtem.parametrizations import LobatoParametrization
+from array_module import like_cupy
 from known_crystals import GOLD, SAPPHIRE, SILICON
 from scipy.spatial.transform import Rotation
 
-from fourdcrystal import PATTERNS_VERSION, camera, finite, potential, probe, recipe, scattering, simulation, supercell
+from fourdcrystal import (
+    PATTERNS_VERSION,
+    camera,
+    devices,
+    finite,
+    potential,
+    probe,
+    recipe,
+    scattering,
+    simulation,
+    supercell,
+)
 from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import Grid, Transmission, fast_length
 from fourdcrystal.reflections import structure_factors
@@ -124,19 +135,44 @@ def test_numbers_are_those_of_the_patterns_version():
 GOLDEN: dict[int, list[float]] = {3: [0.9740073, 0.9773688, 8.367349e-06, 0.0006503912, 8.289068e-07, 28.11371]}
 
 
-def shim():
-    """NumPy in the part of CuPy: another array module, so that the code path of a GPU runs."""
-    return SimpleNamespace(**{name: getattr(np, name) for name in dir(np)}, asnumpy=np.asarray)
-
-
 @pytest.mark.parametrize("projection", ["infinite", "finite"])
 def test_another_array_module_gives_the_same_patterns(projection):
     b = scattering.b_factors(SAPPHIRE, Thermal())
-    here, there = (instrument(angles=(4.0, 6.0), xp=xp, projection=projection) for xp in (np, shim()))
+    here, there = (instrument(angles=(4.0, 6.0), xp=xp, projection=projection) for xp in (np, like_cupy()))
     cell = box_of(SAPPHIRE, here)
     one, other = here.simulate(cell, b), there.simulate(cell, b)
     assert np.abs(one.cbed - other.cbed).max() < 1e-5 * one.cbed.max()
     np.testing.assert_allclose(one.seam_fraction, other.seam_fraction, atol=1e-5)
+
+
+def test_a_device_transforms_as_many_waves_at_a_time_as_its_memory_holds():
+    angles, b = (4.0, 5.0, 6.0, 7.0), scattering.b_factors(SAPPHIRE, Thermal())
+    whole = instrument(angles=angles)
+    cell, megabyte = box_of(SAPPHIRE, whole), 2**20
+    expected = whole.simulate(cell, b).cbed
+    seen = []
+    for free in (3, 4, 100):
+        device = like_cupy(free * megabyte)
+        found = instrument(angles=angles, xp=device).simulate(cell, b).cbed
+        assert np.abs(found - expected).max() < 1e-5 * expected.max()
+        seen.append(max(device.batches))
+    assert seen[0] == 1 < seen[1] < seen[2] == 4
+
+
+def test_a_device_out_of_memory_goes_on_with_half_as_many_waves_at_a_time():
+    angles, b = (4.0, 5.0, 6.0, 7.0), scattering.b_factors(SAPPHIRE, Thermal())
+    whole, device = instrument(angles=angles), like_cupy(most=2)
+    cell = box_of(SAPPHIRE, whole)
+    found = instrument(angles=angles, xp=device).simulate(cell, b).cbed
+    assert np.abs(found - whole.simulate(cell, b).cbed).max() < 1e-5 * found.max()
+    assert device.batches.count(4) == 1 and device.batches[-1] == 2
+    with pytest.raises(MemoryError):
+        instrument(angles=angles, xp=like_cupy(most=0)).simulate(cell, b)
+
+
+@pytest.mark.parametrize(("free", "at_a_time"), [(0, 1), (4_000, 1), (5_000, 3), (6_000, 6), (10**6, 10)])
+def test_batches_leave_room_for_all_waves_between_the_steps(free, at_a_time):
+    assert devices.batch(free, array=100, waves=10, resident=500 + 1000) == at_a_time
 
 
 def test_waves_transform_there_and_back():

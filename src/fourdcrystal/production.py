@@ -1,5 +1,7 @@
 """One crystal's way from its structure to its store of quartets."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ from pymatgen.core import Structure
 
 from fourdcrystal import (
     PATTERNS_VERSION,
+    devices,
     earlier,
     label_fft,
     labels,
@@ -81,12 +84,15 @@ def write_patterns(
 
     Orientations that an earlier version of the store already has are taken over (:mod:`fourdcrystal.earlier`).
 
+    Beside a GPU, labels are drawn and patterns compressed and written while the next orientation is simulated. A job on
+    a CPU has one core, on which that would only take turns.
+
     Raises:
         InputError: if the box can't hold a probe, or too much intensity reaches its lateral seam.
     """
     microscope, detector = settings.microscope, settings.detector
     shape = (detector.shape[0], detector.shape[1])
-    instrument = Instrument(microscope, settings.specimen, detector)
+    instrument = Instrument(microscope, settings.specimen, detector, devices.module())
     b = scattering.b_factors(crystal.structure, settings.specimen.thermal)
     axes = Axes(
         orientations,
@@ -98,16 +104,26 @@ def write_patterns(
     )
     recipe = settings.model_dump(mode="json", include=set(SECTIONS))
     before = earlier.usable(path, crystal, recipe, PATTERNS_VERSION)
-    with stores.new_store(path, crystal, axes, recipe, PATTERNS_VERSION) as store:
+    with stores.new_store(path, crystal, axes, recipe, PATTERNS_VERSION) as store, ThreadPoolExecutor(1) as writer:
         store.put_probe(instrument.probe)
+
+        def finish(index: int, turned: Orientation, cell: Supercell, cbed: np.ndarray, seam: np.ndarray) -> None:
+            found = table(crystal.structure, turned, settings)
+            vg, qz = label_maps(crystal, found, cell, instrument, settings)
+            store.put(index, cbed, vg, qz, found, seam)
+
+        finished: Future[None] | None = None
         for index, (turned, cell) in enumerate(zip(orientations, cells, strict=True)):
             kept = before.patterns(turned.rotation) if before else None
             if kept is None:
                 simulated = instrument.simulate(cell, b, _phonons(settings, crystal, turned))
                 kept = simulated.cbed, simulated.seam_fraction
-            found = table(crystal.structure, turned, settings)
-            vg, qz = label_maps(crystal, found, cell, instrument, settings)
-            store.put(index, kept[0], vg, qz, found, kept[1])
+            if finished is not None:
+                finished.result()  # patterns of two orientations at most are in memory
+            rest = partial(finish, index, turned, cell, *kept)
+            finished = rest() if instrument.xp is np else writer.submit(rest)
+        if finished is not None:
+            finished.result()
 
 
 def _phonons(settings: Settings, crystal: Crystal, turned: Orientation) -> np.random.Generator:
@@ -152,7 +168,8 @@ def quartets(
         "energy": [settings.microscope.energy[energy]],
         "semiangle_cutoff": [settings.microscope.semiangle_cutoff[semiangle]],
     }
-    instrument = Instrument(settings.microscope.model_copy(update=beam), settings.specimen, settings.detector)
+    microscope = settings.microscope.model_copy(update=beam)
+    instrument = Instrument(microscope, settings.specimen, settings.detector, devices.module())
     b = scattering.b_factors(crystal.structure, settings.specimen.thermal)
     simulated = instrument.simulate(cell, b, _phonons(settings, crystal, turned))
     vg, qz = label_maps(crystal, table(crystal.structure, turned, settings), cell, instrument, settings)

@@ -1,5 +1,6 @@
 """Diffraction patterns by multislice: one potential for all energies, semi-angles and thicknesses."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -8,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 from ase.data import chemical_symbols
 
-from fourdcrystal import finite, potential, probe, scattering, waves
+from fourdcrystal import devices, finite, potential, probe, scattering, waves
 from fourdcrystal.camera import Camera
 from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import Grid, Transmission, fast_length
@@ -96,17 +97,22 @@ class Instrument:
         binning = round(self.edge * detector.dq)
         self.camera = Camera(self.grid, (detector.shape[0], detector.shape[1]), binning)
         energies, angles = microscope.energy, microscope.semiangle_cutoff
-        spectra = [[probe.spectrum(self.grid, e, a, microscope, direction) for a in angles] for e in energies]
-        self._spectra = np.fft.ifftshift(spectra, axes=(-2, -1))  # (energy, semiangle, n, n)
+        self._work = waves.wave(self.grid, xp, full=placement == "bilinear")  # of potentials
+        scratch = waves.wave(self.grid, xp)
+
+        def spectrum(energy: float, angle: float) -> np.ndarray:
+            centred = probe.spectrum(self.grid, energy, angle, microscope, direction)
+            return self.grid.columns(np.fft.ifftshift(centred), scratch.full)
+
+        self._spectra = np.array([[spectrum(e, a) for a in angles] for e in energies])  # (energy, semiangle, n, C)
         vacuum = self.camera.record(self._spectra)
         brightest = vacuum.max((-2, -1), keepdims=True)
         self.probe = vacuum / brightest
         self._spectra /= np.sqrt(brightest)
-        self._work = waves.wave(self.grid, xp, full=placement == "bilinear")  # of potentials
-        scratch = waves.wave(self.grid, xp)
         self._transmissions = [Transmission(self.grid, scattering.interaction(e), scratch) for e in energies]
         thickness, points = specimen.slice_thickness, self.grid.n**2
         self._kernels = [scratch.kernel(self.grid.propagator(e, thickness, scratch.full) / points) for e in energies]
+        self._batch = 1 if xp is np else self._fitting(devices.free(xp))
         self._waves = self._bundles()
         self._block = xp.empty((len(energies), BLOCK, self.grid.n, self.grid.n), dtype=xp.complex64)
         self._planes = {round(t / specimen.slice_thickness): i for i, t in enumerate(specimen.thickness)}
@@ -115,16 +121,27 @@ class Instrument:
     def _bundles(self) -> list[tuple[int, Any, slice]]:
         """Waves that are propagated in one go: (energy's index, waves, their semi-angles).
 
-        On a CPU each wave by itself, so that it stays in the cache; elsewhere all semi-angles of an energy at once.
+        On a CPU each wave by itself, so that it stays in the cache; elsewhere as many of an energy's semi-angles at
+        once as there is memory for.
         """
         energies, angles = self._spectra.shape[:2]
+        parts = [slice(a, min(a + self._batch, angles)) for a in range(0, angles, self._batch)]
         if self.xp is np:
             first = Wave(self.grid)
-            made: list[tuple[int, Any, slice]] = []
-            for e in range(energies):
-                made += [(e, Wave(self.grid, scratch=first), slice(a, a + 1)) for a in range(angles)]
-            return made
-        return [(e, DeviceWave(self.grid, self.xp, shape=(angles,)), slice(None)) for e in range(energies)]
+            return [(e, Wave(self.grid, scratch=first), part) for e in range(energies) for part in parts]
+        return [
+            (e, DeviceWave(self.grid, self.xp, shape=(part.stop - part.start,)), part)
+            for e in range(energies)
+            for part in parts
+        ]
+
+    def _fitting(self, free: int) -> int:
+        """How many waves to transform at a time on a device with so many bytes free."""
+        energies, angles = self._spectra.shape[:2]
+        array = 8 * self.grid.n**2  # one wave
+        images = 8 * energies * angles * len(self.specimen.thickness) * math.prod(self.camera.shape)
+        resident = (energies * (BLOCK + 2) + 6) * array + images  # functions, kernels; potentials in the making
+        return min(angles, devices.batch(free, array, energies * angles, resident))
 
     def simulate(self, cell: Supercell, b: Mapping[str, float], rng: np.random.Generator | None = None) -> Simulated:
         """Patterns of a supercell at every energy, semi-angle and thickness.
@@ -156,6 +173,19 @@ class Instrument:
         return result
 
     def _propagate(self, cell: Supercell, b: Mapping[str, float]) -> Simulated:
+        """One pass through a supercell; where memory runs out, again with half as many waves at a time."""
+        while True:
+            try:
+                return self._through(cell, b)
+            except MemoryError:  # CuPy's is one, too
+                if self._batch == 1:
+                    raise
+            self._waves = []
+            devices.release(self.xp)
+            self._batch = -(-self._batch // 2)
+            self._waves = self._bundles()
+
+    def _through(self, cell: Supercell, b: Mapping[str, float]) -> Simulated:
         xp, specimen = self.xp, self.specimen
         shape = (*self._spectra.shape[:2], len(self._planes))
         cbed = xp.empty((*shape, *self.camera.shape), dtype=xp.float32)
@@ -193,8 +223,7 @@ class Instrument:
         return Simulated(cbed, seam)
 
     def _illuminate(self, wave: Wave | DeviceWave, energy: int, angles: slice) -> None:
-        probes = self.grid.columns(self._spectra[energy, angles], wave.full)
-        wave.spectrum[...] = self.xp.asarray(probes).reshape(wave.spectrum.shape)
+        wave.spectrum[...] = self.xp.asarray(self._spectra[energy, angles]).reshape(wave.spectrum.shape)
         wave.backward()
 
     def _near_seam(self, wave: Wave | DeviceWave) -> Any:

@@ -210,9 +210,12 @@ class DeviceWave:
         self._real *= function
 
     def filter(self, kernel: Any, keep: bool = False) -> None:
-        """Multiply by a kernel in Fourier space; ``spectrum`` has the result whether it is to be kept or not."""
-        self.forward(kernel)
-        self.backward()
+        """Multiply by a kernel in Fourier space, and leave the result in ``spectrum`` if it is to be kept."""
+        found = self.xp.fft.fft2(self._real)
+        found *= kernel
+        self._real = self.xp.fft.ifft2(found, norm="forward")
+        if keep:
+            self.spectrum = found
 
     def forward(self, kernel: Any, add: bool = False) -> None:
         """Compute ``spectrum``, times a kernel; or add that to what ``spectrum`` is."""
