@@ -1,169 +1,215 @@
-"""Position and strain errors of all methods side by side, on scans with exactly known truth.
+"""How accurate all methods are, side by side: held-out crystals under many conditions, and semi-experimental scans.
 
-Two kinds of scans: strained, bent crystals by multislice, one per thickness; and semi-experimental ones, whose contrast
-inside the disks was measured (made by a tool beside this checkout; left out, and said so, where that is absent). Each
-classical method gets the threshold that scores best on the very scan.
+Multislice patterns of crystals and prototypes that no refiner learned from, at several thicknesses, semi-angles and
+mistilts; dose, background, ellipticity and the probe's centring are varied one at a time. Scans with measured contrast
+inside the disks are detected end to end, with nothing known beforehand; their tool lies beside this checkout, and where
+it is absent they are left out, which the report says. Each classical method gets the threshold that scores best on the
+very patterns. Beside every position error stands the shot-noise floor (:mod:`fourdcrystal.floor`).
 
-    python benchmarks/accuracy.py --model model.safetensors --crystal results/crystals/ZnS-AB_cF8_216_c_a.json
+    python benchmarks/accuracy.py -o results/accuracy [--quick] [--crystals 20] [--model model.safetensors]
+
+Writes accuracy.md, accuracy.csv, curves.png, error_maps.png.
 """
 
 import argparse
+import itertools
 import platform
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
+import accuracy_report as report
 import numpy as np
+import pandas as pd
 
-from fourdcrystal import (
-    correlation,
-    crystals,
-    detection,
-    files,
-    mapping,
-    recipe,
-    scan_files,
-    scan_truth,
-    simulated_scans,
-)
+from fourdcrystal import context, correlation, detection, evaluation, held_out, lattice, scan_files, scan_truth
+from fourdcrystal import metrics as figures
+from fourdcrystal.detectors import Correlator
+from fourdcrystal.evaluation import CLASSICAL, Sample
 from fourdcrystal.inference import Detector, refinement_named
 from fourdcrystal.peaks import Peaks
-from fourdcrystal.scans import Scan
+from fourdcrystal.progress import Progress
+from fourdcrystal.settings import Evaluation
 
 SHARED = Path(__file__).parents[2] / "shared"
-MEASURED = {"GeSn_1-10_200kV_exp_CC0_perdisknorm": 5.76, "C_diamond_1-10_200kV_exp_CC0": 3.567}  # lattice constants [Å]
-CLASSICAL = {
-    "parabolic": {"subpixel": "parabolic"},
-    "multicorr": {"subpixel": "multicorr"},
-    "parabolic, root": {"subpixel": "parabolic", "square_root": True},
-    "multicorr, root": {"subpixel": "multicorr", "square_root": True},
-}
-FIGURES = {
-    "score": ("score", 1, ".3f"),
-    "position_median_px": ("position median [px]", 1, ".3f"),
-    "position_rms_px": ("position RMS [px]", 1, ".3f"),
-    "strain_rmse": ("strain RMSE [%]", 100, ".3f"),
-    "tilt_median_mrad": ("tilt [mrad]", 1, ".2f"),
-}
+MEASURED = {"GeSn": ("GeSn_1-10_200kV_exp_CC0_perdisknorm", 5.76), "diamond": ("C_diamond_1-10_200kV_exp_CC0", 3.567)}
+SCAN_DOSES = {1e5: 0.02, 3e3: 0.2}  # electrons, and the fraction of them in the background
+THICK, ANGLE, DOSE = 200.0, 2.2, 1e5  # where conditions are varied: at least this thick [Å]; mrad; electrons
+SETTINGS = Evaluation()
+BASE, CANDIDATES, CONTEXT = "base", "multicorr, root", "learned, in the lattice"
+Method = Callable[[np.ndarray, np.ndarray], Peaks]
 
 
-def simulated(folder: Path, crystal: Path, thickness: list[float], grid: int, dose: float) -> dict[str, Path]:
-    """Multislice scans, one per thickness, with disks of 7 px on a 256 px detector."""
-    made = {}
-    for t in thickness:
-        scan = {"crystal": "", "zone_axis": [1, 1, 0], "thickness": t, "grid": [grid, grid], "dose": dose}
-        settings = recipe.validate(
-            {
-                "specimen": {"box": 80, "thickness": [t]},
-                "detector": {"shape": [256, 256], "sampling": 0.0125},
-                "microscope": {"semiangle_cutoff": 2.2},
-                "scans": {"thick": {"simulate": scan | {"semiangle_cutoff": 2.2}}},
-            },
-            "benchmark",
-        )
-        path = folder / f"multislice_{t:g}.npz"
-        if not path.exists():
-            simulated_scans.make(path, crystals.read(crystal), "thick", settings, jobs=1)
-        made[f"multislice, {t:g} Å"] = path
-    return made
+def conditions(given: Sample, quick: bool) -> Iterator[tuple[str, float, Sample, float]]:
+    """Name, value, patterns and dose of every condition; the first has all patterns."""
+    yield BASE, 0.0, given, DOSE
+    kept = (given.table["thickness_A"] >= THICK) & (given.table["semiangle"] == ANGLE)
+    thick = held_out.subset(given, kept.to_numpy())
+    for dose in (1e4,) if quick else (1e3, 3e3, 1e4, 1e6, 1e7):
+        yield "dose", dose, thick, dose
+    for fraction in (0.2,) if quick else (0.1, 0.2, 0.4):
+        yield "background", fraction, held_out.with_background(thick, fraction), DOSE
+    for ratio in (0.1,) if quick else (0.02, 0.05, 0.1):
+        yield "ellipticity", ratio, held_out.with_ellipse(thick, ratio), DOSE
+    for pixels in (2.0,) if quick else (1.0, 2.0, 4.0):
+        yield "centring error", pixels, held_out.with_displaced_probe(thick, pixels), DOSE
 
 
-def semi_experimental(folder: Path, grid: int) -> dict[str, Path]:
-    """Scans with measured contrast, at two doses."""
-    tool, made = SHARED / "tools" / "semi_experimental.py", {}
+def found_by_all(given: Sample, counts: np.ndarray, model: Path | None) -> Iterator[tuple[str, Peaks, bool]]:
+    """Method, its peaks at its best threshold, and whether their intensities are in volts."""
+    best: dict[str, Peaks] = {}
+    for name, options in CLASSICAL.items():
+        method = partial(correlation.detect, **options, threshold=float(evaluation.THRESHOLDS[0]))
+        found = evaluation.found_by(method, given, counts)
+        best[name] = found.above(evaluation.best_threshold(found, given, SETTINGS, in_volts=False))
+        yield name, best[name], False
+    for name, kind in (("edge fit", "edge"), ("disk fit", "disk"), ("learned", "learned")):
+        yield name, (better := refined(kind, best[CANDIDATES], given, counts)), False
+    yield CONTEXT, in_lattice(better, given), False
+    if model is not None:
+        found = evaluation.found_by(Detector.load(model).detect, given, counts)
+        yield "network", found, True
+        yield "network, learned", (better := refined("learned", found, given, counts)), True
+        yield "network, learned, in the lattice", in_lattice(better, given), True
+
+
+def refined(kind: str, found: Peaks, given: Sample, counts: np.ndarray) -> Peaks:
+    """The same peaks, their positions refined, each with its pattern's own vacuum probe."""
+    refine, positions, sigma = refinement_named(kind).apply, found.positions, found.sigma_px.copy()
+    for index, probe in given.groups():
+        rows = np.flatnonzero(np.isin(found.pattern, index))
+        better = refine(counts, probe, found.where(rows))
+        positions[rows], sigma[rows] = better.positions, better.sigma_px
+    return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma)
+
+
+def in_lattice(found: Peaks, given: Sample) -> Peaks:
+    """The peaks in the context of their lattices; patterns of one crystal and probe are one scan."""
+    positions, sigma = found.positions, found.sigma_px.copy()
+    shape = given.cbed.shape[1:]
+    for rows in given.table.groupby(["crystal", "semiangle"]).groups.values():
+        index = np.asarray(rows)
+        at = np.flatnonzero(np.isin(found.pattern, index))
+        some = replace(found.where(at), pattern=np.searchsorted(index, found.pattern[at]))
+        basis = lattice.find(some, shape)
+        if basis is None:
+            continue
+        better = context.predicted(some, lattice.fit(some, len(index), basis, np.array(shape) // 2))
+        positions[at], sigma[at] = better.positions, better.sigma_px
+    return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma)
+
+
+def groups(name: str, given: Sample) -> Iterator[tuple[str, object, np.ndarray]]:
+    """What patterns are summed up over: kind, value and mask; the base condition's also by what they are of."""
+    table = given.table
+    yield name, None, np.ones(len(table), bool)
+    if name != BASE:
+        return
+    usual = (table["semiangle"] == ANGLE).to_numpy()
+    thick = (table["thickness_A"] >= THICK).to_numpy()
+    for split in table["split"].unique():
+        yield "thick", split, thick & usual & (table["split"] == split).to_numpy()
+    yield "thick", "all", thick & usual
+    for value in table["thickness_A"].unique():
+        yield "thickness [Å]", value, usual & (table["thickness_A"] == value).to_numpy()
+    for value in table["semiangle"].unique():
+        yield "semi-angle [mrad]", value, thick & (table["semiangle"] == value).to_numpy()
+    edges = [0, 10, 20, 30, np.inf]
+    for low, high in itertools.pairwise(edges):
+        mask = thick & usual & table["mistilt_mrad"].between(low, high, inclusive="left").to_numpy()
+        if mask.any():
+            yield "mistilt [mrad]", float(table["mistilt_mrad"][mask].mean().round(1)), mask
+    for crystal in table["crystal"].unique():
+        yield "crystal", crystal, thick & usual & (table["crystal"] == crystal).to_numpy()
+
+
+def score(given: Sample, quick: bool, model: Path | None) -> pd.DataFrame:
+    """All figures of all methods under all conditions."""
+    every, rows = list(conditions(given, quick)), []
+    with Progress(sum(len(g.dq) for _, _, g, _ in every), "held-out crystals", "patterns") as progress:
+        for name, value, some, dose in every:
+            counts = some.counts(dose, np.random.default_rng([7, int(dose), round(1000 * value)]))
+            least = evaluation.floors(some, dose)
+            for method, found, in_volts in found_by_all(some, counts, model):
+                columns = evaluation.scored(found, some, SETTINGS, in_volts, least)
+                for kind, of, mask in groups(name, some):
+                    picked = {k: v[mask] for k, v in columns.items()}
+                    about = {"kind": kind, "value": value if of is None else of, "dose": dose, "method": method}
+                    rows.append(about | figures.summary(picked, some.dq[mask]))
+            progress.add(len(some.dq))
+    return pd.DataFrame(rows)
+
+
+def scans(folder: Path, grid: int, model: Path | None) -> tuple[pd.DataFrame, list[tuple[str, object, Peaks]]]:
+    """Figures of whole scans with measured contrast, candidates found blindly, and peaks to draw maps of."""
+    tool, rows, drawn = SHARED / "tools" / "semi_experimental.py", [], []
     if not tool.exists():
         print("semi-experimental scans are left out: their tool and data are not beside this checkout")
-        return made
-    for name, a in MEASURED.items():
-        for dose, background in ((1e5, 0.02), (3e3, 0.2)):
-            path = folder / f"{name}_{dose:g}.npz"
-            command = [sys.executable, tool, SHARED / "data" / "patterns" / f"{name}.npz", path, "--a", a]
-            command += ["--grid", grid, "--dose", dose, "--background", background]
-            if not path.exists():
-                subprocess.run([str(word) for word in command], check=True)
-            made[f"measured, {name.split('_')[0]}, {dose:.0e}"] = path
-    return made
+        return pd.DataFrame(), drawn
+    made = [(n, *MEASURED[n], d, b) for n in MEASURED for d, b in SCAN_DOSES.items()]
+    with Progress(len(made), "scans with measured contrast", "scans") as progress:
+        for name, file, a, dose, background in made:
+            path = folder / f"{file}_{dose:g}.npz"
+            words = [sys.executable, tool, SHARED / "data" / "patterns" / f"{file}.npz", path, "--a", a]
+            words += ["--grid", grid, "--dose", dose, "--background", background]
+            subprocess.run([str(word) for word in words], check=True)
+            scan = scan_files.read(path)
+            for method, found in detected(scan, model):
+                errors = scan_truth.errors(scan, found.peaks, found.maps, found.in_volts)
+                rows.append({"scan": f"{name}, {dose:.0e} electrons", "method": method} | errors)
+                if dose == DOSE and method in (CANDIDATES, "learned", CONTEXT):
+                    drawn.append((f"{name}: {method}", scan, found))
+            progress.add(1)
+    return pd.DataFrame(rows), drawn
 
 
-def best(scan: Scan, found: Peaks, in_volts: bool) -> Peaks:
-    """The peaks above the threshold with the best score against the truth."""
-    scores = [scan_truth.scores(scan, found.above(t), in_volts)["score"] for t in detection.THRESHOLDS]
-    return found.above(float(detection.THRESHOLDS[int(np.nanargmax(scores))]))
-
-
-def results(scan: Scan, model: Path | None, refinements: list[str]) -> list[dict[str, object]]:
-    """Figures of all methods on one scan."""
-    patterns = np.concatenate(list(scan.batches(64)))
-    rows, candidates = [], {}
-    for name, options in CLASSICAL.items():
-        started = time.process_time()
-        found = correlation.detect(patterns, scan.probe, threshold=float(detection.THRESHOLDS[0]), **options)
-        candidates[name] = best(scan, found, in_volts=False), time.process_time() - started, False
+def detected(scan: object, model: Path | None) -> Iterator[tuple[str, detection.Detected]]:
+    """Every method's detection of a scan; the classical ones get their best threshold."""
+    classical = detection.classical(scan)
+    yield CANDIDATES, classical
+    yield f"{CANDIDATES}, edge fit", detection.edge_fitted(scan, classical)
+    for name, kind in (("disk fit", "disk"), ("learned", "learned")):
+        found = detection.detect(scan, Correlator(refine=refinement_named(kind)))
+        alone = found.peaks if found.alone is None else found.alone
+        yield name, replace(found, found=replace(found.found, peaks=alone))
+    yield CONTEXT, found
     if model is not None:
-        started = time.process_time()
-        candidates["network"] = Detector.load(model).detect(patterns, scan.probe), time.process_time() - started, True
-    for name, (found, seconds, in_volts) in list(candidates.items()):
-        rows.append(row(scan, name, found, seconds, in_volts))
-        if name not in ("multicorr, root", "network"):
-            continue
-        for kind in refinements:
-            refine = refinement_named(kind)
-            started = time.process_time()
-            if in_volts:
-                better = Detector.load(model, refine=refine).detect(patterns, scan.probe)
-            else:
-                better = refine.apply(patterns, scan.probe, found)
-            spent = time.process_time() - started + (0 if in_volts else seconds)
-            rows.append(row(scan, f"{name}, {refine.name}", better, spent, in_volts))
-    return rows
-
-
-def row(scan: Scan, name: str, found: Peaks, seconds: float, in_volts: bool) -> dict[str, object]:
-    """One method's figures."""
-    maps = mapping.of_peaks(found, len(scan), scan.shape, scan.dq, np.array(scan.centre))
-    errors = scan_truth.errors(scan, found, maps, in_volts)
-    return {"method": name, "rate": len(scan) / seconds} | errors
-
-
-def table(name: str, rows: list[dict[str, object]]) -> list[str]:
-    """Markdown."""
-    titles = [title for title, _, _ in FIGURES.values()]
-    lines = [f"### {name}", "", f"| method | {' | '.join(titles)} | patterns/s |", f"|---{'|---' * (len(titles) + 1)}|"]
-    for one in rows:
-        cells = [format(one[k] * f, form) if k in one else "" for k, (_, f, form) in FIGURES.items()]
-        lines.append(f"| {one['method']} | {' | '.join(cells)} | {one['rate']:.1f} |")
-    return [*lines, ""]
+        learned = Detector.load(model, refine=refinement_named("learned"))
+        yield "network, learned", detection.detect(scan, learned)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--crystal", type=Path, help="crystal (JSON) of the multislice scans; none: leave them out")
-    parser.add_argument("--thickness", type=float, nargs="+", default=[50, 200, 400, 800], help="[Å]")
-    parser.add_argument("--model", type=Path, help="trained network; none: classical methods only")
-    parser.add_argument("--refine", nargs="+", default=["edge", "disk"], help="as of the command detect")
-    parser.add_argument("--grid", type=int, default=5, help="positions along each axis of a scan")
-    parser.add_argument("--dose", type=float, default=1e5, help="electrons per pattern of the multislice scans")
-    parser.add_argument("--scans", type=Path, help="folder that keeps the scans; none: a temporary one")
-    parser.add_argument("-o", "--output", type=Path, help="Markdown file for the tables")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for tables and figures")
+    parser.add_argument("--quick", action="store_true", help="four crystals, one value of each condition: minutes")
+    parser.add_argument("--crystals", type=int, default=14, help="held-out crystals beside the held-out prototypes")
+    parser.add_argument("--model", type=Path, help="trained network; none: classical methods and the shipped refiner")
+    parser.add_argument("--grid", type=int, default=8, help="positions along each axis of a semi-experimental scan")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = args.scans or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        scans = semi_experimental(folder, args.grid)
-        if args.crystal:
-            scans |= simulated(folder, args.crystal, args.thickness, args.grid, args.dose)
-        about = f"{date.today()}, {platform.machine()}, one process; patterns/s of CPU time, model {args.model}"
-        lines = ["# Accuracy, side by side", "", about, ""]
-        for name, path in scans.items():
-            made = table(name, results(scan_files.read(path), args.model, args.refine))
-            print("\n".join(made), flush=True)
-            lines += made
-    if args.output:
-        with files.replaced(args.output) as path:
-            path.write_text("\n".join(lines))
+    args.output.mkdir(parents=True, exist_ok=True)
+    size = 4 if args.quick else args.crystals
+    thickness, angles = ([50, 200, 400], [ANGLE]) if args.quick else ([50, 200, 400, 800], [1.1, 1.6, ANGLE])
+    made = held_out.settings(held_out.Specimens(size, thickness, angles))
+    chosen, parts = held_out.structures(size, 0), []
+    with Progress(len(chosen), "multislice", "crystals") as progress:
+        for name, (split, structure) in chosen.items():
+            part = held_out.simulated(name, split, structure, made, 0)
+            parts += [] if part is None else [part]
+            progress.add(1)
+    given = held_out.joined(parts)
+    table = score(given, args.quick, args.model)
+    with tempfile.TemporaryDirectory() as folder:
+        measured, drawn = scans(Path(folder), 4 if args.quick else args.grid, args.model)
+    about = (
+        f"{date.today()}, {platform.machine()}, {len(given.dq)} patterns of {len(parts)} crystals "
+        f"({', '.join(sorted(given.table['crystal'].unique()))}), network: {args.model or 'none'}"
+    )
+    report.write(args.output, about, table, measured, drawn)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ def test_tilt_comes_from_the_heights(found):
 def test_files_hold_the_same_vectors_with_units(tmp_path, spoiled, found):
     figures = detection.write(tmp_path, spoiled, found)
     table = pd.read_parquet(tmp_path / "bragg_vectors.parquet")
-    assert list(table) == ["rx", "ry", "qx_px", "qy_px", "qx", "qy", "qz", "intensity", "sigma_px"]
+    names = ["rx", "ry", "qx_px", "qy_px", "qx", "qy", "qz", "intensity", "sigma_px"]
+    assert list(table) == [*names, "qx_alone_px", "qy_alone_px", "sigma_alone_px"]
     assert table.attrs["units"]["qx"] == "1/Å" and len(table) == figures["peaks"]
     one = table[(table.rx == 1) & (table.ry == 2)]
     nearest = one.loc[(one.qx**2 + one.qy**2).idxmin()]

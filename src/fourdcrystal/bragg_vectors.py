@@ -22,6 +22,9 @@ UNITS = {
     "qz": "1/Å",
     "intensity": "V",
     "sigma_px": "px",
+    "qx_alone_px": "px",
+    "qy_alone_px": "px",
+    "sigma_alone_px": "px",
 }
 
 
@@ -32,8 +35,9 @@ def table(
     centres: np.ndarray,
     dq: float,
     intensity_units: str = "V",
+    alone: Peaks | None = None,
 ) -> pd.DataFrame:
-    """One row per peak: rx, ry, qx_px, qy_px, qx, qy, qz, intensity, sigma_px.
+    """One row per peak: rx, ry, qx_px, qy_px, qx, qy, qz, intensity, sigma_px, and qx, qy, sigma of the disk alone.
 
     Args:
         peaks: Peaks of all patterns of a scan, in the order of the scan, as the camera saw them.
@@ -42,7 +46,9 @@ def table(
         centres: Position of the direct beam in every pattern [px], without distortion, (P, 2).
         dq: Size of a pixel [1/Å].
         intensity_units: V from a network, 1 from a correlation.
+        alone: The same peaks where each disk by itself says that it is, see :mod:`fourdcrystal.context`; none: there.
     """
+    alone = peaks if alone is None else alone
     rx, ry = np.unravel_index(peaks.pattern, grid)
     q = (straight.positions - centres[peaks.pattern]) * dq
     columns = {
@@ -55,6 +61,9 @@ def table(
         "qz": peaks.qz,
         "intensity": peaks.intensity,
         "sigma_px": peaks.sigma_px,
+        "qx_alone_px": alone.qx_px,
+        "qy_alone_px": alone.qy_px,
+        "sigma_alone_px": alone.sigma_px,
     }
     made = pd.DataFrame(columns)
     made.attrs["units"] = UNITS | {"intensity": intensity_units}

@@ -14,6 +14,7 @@ import numpy as np
 from fourdcrystal import (
     __version__,
     bragg_vectors,
+    context,
     correlation,
     detection_plots,
     edgefit,
@@ -49,6 +50,8 @@ class Detected:
         maps: Lattice, strain and tilt.
         in_volts: Whether intensities are |V_g| w [V]; else heights of a correlation.
         notes: What the user should know about the scan, in sentences.
+        alone: The peaks where each disk by itself says that it is; none: nothing else is known.
+        deviation: How far disks lie from their lattice along an axis, beyond their uncertainty [px]; NaN: not known.
     """
 
     method: str
@@ -56,6 +59,8 @@ class Detected:
     maps: Maps
     in_volts: bool = False
     notes: tuple[str, ...] = ()
+    alone: Peaks | None = None
+    deviation: float = float("nan")
 
     @property
     def peaks(self) -> Peaks:
@@ -107,7 +112,7 @@ def detect(
     found = search.whole(scan, how, scan.name, folder, identity(scan, detector), part)
     if found is None:
         return None
-    made = mapped(scan, detector.method, found, analysis)
+    made = in_context(scan, mapped(scan, detector.method, found, analysis))
     return replace(made, in_volts=detector.in_volts, notes=(*notes, *made.notes))
 
 
@@ -124,6 +129,23 @@ def mapped(scan: Scan, method: str, found: Found, analysis: Analysis = PLAIN) ->
     flag = found.flags & ~np.uint8(FLAGS["no_lattice"])
     flag[~maps.lattices.fitted] |= FLAGS["no_lattice"]
     return Detected(method, replace(found, flags=flag), maps, notes=maps.notes)
+
+
+def in_context(scan: Scan, made: Detected) -> Detected:
+    """The same with the peaks where they most likely are, given that they lie on a lattice as far as the scan says.
+
+    Lattice and strain stay those of disks by themselves. Without stated uncertainties nothing changes.
+    """
+    alone, maps = made.peaks, made.maps
+    if not len(alone) or not np.isfinite(alone.sigma_px).all() or not maps.lattices.fitted.any():
+        return made
+    centre = np.array(scan.centre)
+    straight = straightened(alone, maps.distortion, centre)
+    tau = context.deviation(straight, maps.lattices)
+    better = context.predicted(straight, maps.lattices, tau)
+    at = distorted(better.positions, maps.distortion, centre)
+    peaks = replace(better, qx_px=at[:, 0], qy_px=at[:, 1])
+    return replace(made, found=replace(made.found, peaks=peaks), alone=alone, deviation=tau)
 
 
 def classical(scan: Scan, analysis: Analysis = PLAIN) -> Detected:
@@ -185,6 +207,7 @@ def summary(scan: Scan, found: Detected) -> dict[str, Any]:
         "zone_axis": None if maps.zone is None else list(maps.zone.axis),
         "ellipticity": round(axes(maps.distortion)[0], 5),
         "lattice_residual_px": _rounded(_median(maps.lattices.residual), 4),
+        "lattice_deviation_px": _rounded(found.deviation, 4),
         "strain_sigma": _rounded(sigma, 6),
         "version": __version__,
     }
@@ -219,19 +242,22 @@ def write(
     maps, attributes = found.maps, {"scan": scan.name, "sampling_invA": scan.dq, "version": __version__}
     units = "V" if found.in_volts else "1"
     straight = straightened(found.peaks, maps.distortion, np.array(scan.centre))
-    vectors = bragg_vectors.table(found.peaks, straight, scan.grid, maps.centres, scan.dq, units)
+    vectors = bragg_vectors.table(found.peaks, straight, scan.grid, maps.centres, scan.dq, units, found.alone)
     bragg_vectors.write_parquet(output / "bragg_vectors.parquet", vectors)
     seen = distorted(maps.centres, maps.distortion, np.array(scan.centre))
     camera = bragg_vectors.Camera(scan.shape, scan.dq, seen, axes(maps.distortion))
     bragg_vectors.write_emd(output / "bragg_vectors.h5", found.peaks, scan.grid, camera)
     hyperspy_vectors.write(output / "bragg_vectors.hspy", vectors, scan.grid, scan.dq, scan.name)
     results.write(output / "strain.zarr", results.strain(maps, found.flags, scan.grid, attributes))
-    results.write(output / "orientation.zarr", results.orientation(maps, scan.grid, attributes))
+    results.write(output / "orientation.zarr", results.orientation(maps, scan.grid, attributes, analysis.crystal))
     results.write(output / "virtual_images.zarr", results.virtual_images(found.found, scan.grid, attributes))
     figures = summary(scan, found)
     if "centres" in scan.truth:
         region = analysis.region
         figures["error"] = {found.method: scan_truth.errors(scan, found.peaks, maps, found.in_volts, region)}
+        if found.alone is not None:
+            errors = scan_truth.errors(scan, found.alone, maps, found.in_volts, region)
+            figures["error"][f"{found.method}, each disk alone"] = errors
         for other in baselines:
             figures["error"][other.method] = scan_truth.errors(scan, other.peaks, other.maps, False, region)
     detection_plots.draw(output, scan, found, baselines[0] if baselines else None, analysis)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from fourdcrystal import catalogue, correlation, edgefit, labels, metrics, quartets, seeds
+from fourdcrystal import catalogue, correlation, edgefit, floor, labels, metrics, quartets, seeds, vacuum
 from fourdcrystal.errors import InputError
 from fourdcrystal.inference import Detector, Method
 from fourdcrystal.metrics import Truth
@@ -29,6 +29,7 @@ EDGE_FITTED = (NETWORK, "multicorr, root")  # whose positions edge fits refine
 THRESHOLDS = np.geomspace(0.002, 0.5, 30)
 SPLITS = ("test", "test_prototype")  # whichever of them the catalogue has
 BATCH = 64
+MEDIAN_DISTANCE = float(np.sqrt(2 * np.log(2)))  # in a plane, over the deviation along an axis
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def _truth(table: pd.DataFrame, patterns: Path, dq: np.ndarray, shape: tuple[int
     for i, row in enumerate(table.itertuples()):
         reader = readers.setdefault(row.crystal, StoreReader(patterns / f"{row.crystal}.zarr"))
         g, vg = reader.reflections(row.orientation)
-        parts.append(reflections_seen(i, g, vg, float(row.energy_eV), reader, dq[i], shape, radius[i]))
+        settings = Labels.model_validate(reader.attributes["recipe"]["labels"])
+        parts.append(reflections_seen(i, g, vg, float(row.energy_eV), settings, dq[i], shape, radius[i]))
     columns = zip(*parts, strict=True)
     return Truth(*(np.concatenate(column) for column in columns))
 
@@ -93,7 +95,7 @@ def reflections_seen(
     g: np.ndarray,
     vg: np.ndarray,
     energy: float,
-    reader: StoreReader,
+    settings: Labels,
     dq: float,
     shape: tuple[int, int],
     radius: float,
@@ -102,7 +104,6 @@ def reflections_seen(
 
     Weaker ones than labels.weakest, the direct beam, and disks cut by the detector's edge are there but not counted.
     """
-    settings = Labels.model_validate(reader.attributes["recipe"]["labels"])
     everything = settings.model_copy(update={"weakest": 1e-4})
     weight = labels.weights(SimpleNamespace(g=g, vg=vg), energy, everything)
     g, weight = g[weight > 0], weight[weight > 0]
@@ -162,13 +163,52 @@ def edge_fitted(found: Peaks, given: Sample, counts: np.ndarray) -> Peaks:
     return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma)
 
 
-def scored(found: Peaks, given: Sample, settings: Evaluation, in_volts: bool) -> dict[str, np.ndarray]:
-    """Columns of :func:`fourdcrystal.metrics.by_pattern` for all patterns of a sample."""
+def floors(given: Sample, dose: float) -> np.ndarray:
+    """Least standard deviation of each true position along an axis that shot noise allows [px], (N,).
+
+    That of :mod:`fourdcrystal.floor`, for the electrons that a disk has beyond the median of a ring around it.
+    """
+    true, found = given.true, np.empty(len(given.true.pattern))
+    for index, probe in given.groups():
+        rows = np.flatnonzero(np.isin(true.pattern, index))
+        scale = dose / probe.sum(dtype=np.float64)
+        vacuum_probe = vacuum.of_probe(probe)
+        reach = int(np.ceil(vacuum_probe.radius + 4))
+        steps = np.arange(-reach, reach + 1)
+        distance = np.hypot(steps[:, None], steps)
+        disk, ring = distance <= vacuum_probe.radius, distance > vacuum_probe.radius + 1.5
+        at = np.rint(true.positions[rows]).astype(int)
+        x, y = (np.clip(at[:, i, None] + steps, 0, given.cbed.shape[i + 1] - 1) for i in (0, 1))
+        crops = given.cbed[true.pattern[rows, None, None], x[:, :, None], y[:, None]].astype(np.float64) * scale
+        level = np.median(crops[:, ring], axis=1)
+        electrons = np.maximum(crops[:, disk].sum(1) - level * disk.sum(), 1.0)
+        found[rows] = floor.sigma(vacuum_probe, electrons, level)
+    return found
+
+
+def scored(
+    found: Peaks, given: Sample, settings: Evaluation, in_volts: bool, least: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Columns of :func:`fourdcrystal.metrics.by_pattern` for all patterns of a sample.
+
+    Args:
+        found: Peaks.
+        given: The sample.
+        settings: What counts as a match.
+        in_volts: Whether intensities are in volts.
+        least: What :func:`floors` gives; then there is a column floor_px, the median error of an estimate that reached
+            them, for the reflections that were found.
+    """
     dq = float(given.dq[0])
     border = correlation.radius(given.probe[0])
     matches = metrics.match(found, given.true, settings.match_distance / dq, given.cbed.shape[1:], border)
     volts = found.intensity if in_volts else metrics.in_volts(found, given.true, matches)
-    return metrics.by_pattern(found, given.true, matches, volts, len(given.dq), given.dq)
+    columns = metrics.by_pattern(found, given.true, matches, volts, len(given.dq), given.dq)
+    if least is not None:
+        of, smallest = given.true.pattern[matches.true], MEDIAN_DISTANCE * least[matches.true]
+        medians = [np.median(smallest[of == p]) if (of == p).any() else np.nan for p in range(len(given.dq))]
+        columns["floor_px"] = np.array(medians)
+    return columns
 
 
 def best_threshold(found: Peaks, given: Sample, settings: Evaluation, in_volts: bool) -> float:

@@ -7,6 +7,8 @@ from scipy.spatial import cKDTree
 
 from fourdcrystal.peaks import Peaks
 
+LEAST_SIGMA = 0.03  # px; added to stated deviations where they weigh peaks, so that none rules a fit alone
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -118,8 +120,10 @@ def by_pattern(
     Returns:
         Columns, (n_patterns,): tp, fp, fn (numbers of peaks); the same with _v, weighted by |V| [V]; r_numerator and
         r_denominator of the R factor [V], missed and false peaks included; error2_px and error_px, squared sums and
-        medians of the distance between found and true position; strain, RMS of the components of the affine distortion
-        that carries true onto found positions; tilt, between the planes q_z(q_x, q_y) of found and true peaks [rad].
+        medians of the distance between found and true position; joint_px, median distance that an affine fit of found
+        to true positions leaves; within and stated, errors along an axis within the stated deviation, and how many
+        have one; strain, RMS of the components of the affine distortion that carries true onto found positions; tilt,
+        between the planes q_z(q_x, q_y) of found and true peaks [rad]; untilted, the same for q_z = 0 everywhere.
         NaN where too few peaks were found.
     """
 
@@ -131,6 +135,9 @@ def by_pattern(
     v_missed, v_wrong = true.intensity[matches.missed], intensity[matches.false]
     offset = found.positions[matches.found] - true.positions[matches.true]
     distance = np.hypot(*offset.T)
+    sigma = found.sigma_px[matches.found]
+    stated = np.isfinite(sigma)
+    held = (np.abs(offset) < np.where(stated, sigma, 0)[:, None]).mean(1)
     columns = {
         "tp": total(hit),
         "fp": total(wrong),
@@ -141,7 +148,9 @@ def by_pattern(
         "r_numerator": total(hit, np.abs(v_true - v_found)) + total(miss, v_missed) + total(wrong, v_wrong),
         "r_denominator": total(hit, v_true) + total(miss, v_missed),
         "error2_px": total(hit, distance**2),
-        **{name: np.full(n_patterns, np.nan) for name in ("error_px", "strain", "tilt")},
+        "within": total(hit, held),
+        "stated": total(hit[stated]),
+        **{name: np.full(n_patterns, np.nan) for name in ("error_px", "joint_px", "strain", "tilt", "untilted")},
     }
     order = np.argsort(hit, kind="stable")
     first = np.searchsorted(hit[order], np.arange(n_patterns + 1))
@@ -151,20 +160,36 @@ def by_pattern(
             continue
         columns["error_px"][p] = np.median(distance[rows])
         g = true.g[matches.true[rows]]
-        columns["strain"][p] = _strain_error(g[:, :2], offset[rows] * dq[p], v_true[rows])
+        precise = stated[rows].all()  # then strain is fitted with what the method says about itself
+        weight = 1 / (sigma[rows] ** 2 + LEAST_SIGMA**2) if precise else v_true[rows]
+        strain, joint = _affine_error(g[:, :2], offset[rows] * dq[p], weight)
+        columns["strain"][p], columns["joint_px"][p] = strain, joint / dq[p]
         columns["tilt"][p] = _tilt_error(g, found.qz[matches.found[rows]], v_true[rows])
+        columns["untilted"][p] = _tilt_error(g, np.zeros(len(rows)), v_true[rows])
     return columns
 
 
-def _strain_error(g: np.ndarray, offset: np.ndarray, weight: np.ndarray) -> float:
-    """RMS of the strain components of the affine map that errors of position look like; NaN below four peaks."""
+def _affine_error(g: np.ndarray, offset: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """What errors of position do to a joint fit of the pattern's lattice; NaN below four peaks.
+
+    Args:
+        g: True positions from the pattern's centre [1/Å], (N, 2).
+        offset: Found minus true positions [1/Å], (N, 2).
+        weight: Of each peak in the fit, (N,).
+
+    Returns:
+        RMS of the strain components of the affine map that the errors look like, and the median error that it leaves
+        at the peaks [1/Å].
+    """
     if len(g) < 4 or np.linalg.svd(g - g.mean(0), compute_uv=False)[1] < 1e-2:
-        return np.nan
-    design = np.column_stack([np.ones(len(g)), g]) * np.sqrt(weight)[:, None]
-    solved, *_ = np.linalg.lstsq(design, offset * np.sqrt(weight)[:, None], rcond=None)
+        return np.nan, np.nan
+    design = np.column_stack([np.ones(len(g)), g])
+    root = np.sqrt(weight)[:, None]
+    solved, *_ = np.linalg.lstsq(design * root, offset * root, rcond=None)
     gradient = solved[1:]
     strain = -(gradient + gradient.T) / 2  # reciprocal space shrinks where the crystal is stretched
-    return float(np.sqrt((strain[0, 0] ** 2 + strain[1, 1] ** 2 + strain[0, 1] ** 2) / 3))
+    rms = float(np.sqrt((strain[0, 0] ** 2 + strain[1, 1] ** 2 + strain[0, 1] ** 2) / 3))
+    return rms, float(np.median(np.hypot(*(design @ solved).T)))
 
 
 def _tilt_error(g: np.ndarray, qz: np.ndarray, weight: np.ndarray) -> float:
@@ -185,8 +210,9 @@ def summary(columns: dict[str, np.ndarray], dq: np.ndarray) -> dict[str, float]:
 
     Returns:
         score and score_v, TP / (TP + FP + FN), plain and weighted by |V|; position_median_px (median over patterns of
-        each pattern's median), position_rms_px and the same in 1/Å; r_factor; strain_rmse (median-free RMS over
-        patterns) and strain_median; tilt_median_mrad.
+        each pattern's median), position_rms_px and the same in 1/Å; position_joint_px, after a joint fit; coverage,
+        share of errors along an axis within the stated deviation; r_factor; strain_rmse (median-free RMS over
+        patterns) and strain_median; tilt_median_mrad, and untilted_median_mrad for the answer "no tilt".
     """
     sums = {name: float(np.nansum(columns[name])) for name in columns}
 
@@ -198,6 +224,7 @@ def summary(columns: dict[str, np.ndarray], dq: np.ndarray) -> dict[str, float]:
         return float(np.median(values)) if len(values) else float("nan")
 
     strain = columns["strain"][np.isfinite(columns["strain"])]
+    floor = {"position_floor_px": middle(columns["floor_px"])} if "floor_px" in columns else {}
     return {
         "patterns": len(columns["tp"]),
         "reflections": int(sums["tp"] + sums["fn"]),
@@ -205,10 +232,14 @@ def summary(columns: dict[str, np.ndarray], dq: np.ndarray) -> dict[str, float]:
         "score_weighted": ratio(sums["tp_v"], sums["tp_v"] + sums["fp_v"] + sums["fn_v"]),
         "position_median_px": middle(columns["error_px"]),
         "position_rms_px": ratio(sums["error2_px"], sums["tp"]) ** 0.5,
+        "position_joint_px": middle(columns["joint_px"]),
+        "coverage": ratio(sums["within"], sums["stated"]),
         "position_median_invA": middle(columns["error_px"] * dq),
         "position_rms_invA": ratio(float(np.nansum(columns["error2_px"] * dq**2)), sums["tp"]) ** 0.5,
         "r_factor": ratio(sums["r_numerator"], sums["r_denominator"]),
         "strain_rmse": float(np.sqrt(np.mean(strain**2))) if len(strain) else float("nan"),
         "strain_median": middle(strain),
         "tilt_median_mrad": 1e3 * middle(columns["tilt"]),
+        "untilted_median_mrad": 1e3 * middle(columns["untilted"]),
+        **floor,
     }
