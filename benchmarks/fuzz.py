@@ -142,15 +142,17 @@ def scans_target(folder: Path) -> tuple[st.SearchStrategy, Callable[[Any], None]
         {"name": name, "size": size, "scale": 1.0, "offset": 0.0, "units": "1/nm", "navigate": number < 2}
         for number, (name, size) in enumerate(zip("yxkl", scan.shape, strict=True))
     ]
-    about = {"metadata": {"General": {}, "Signal": {}}, "original_metadata": {}, "attributes": {}}
     signal = {
         "data": scan,
         "axes": axes,
-        "package": "x",
-        "package_version": "1",
-        "learning_results": {},
+        "metadata": {"General": {"title": "scan"}, "Signal": {}},
+        "original_metadata": {},
         "tmp_parameters": {},
-    } | about
+        "attributes": {"_lazy": False, "ragged": False},
+        "package_info": {"package": "fuzz", "package_version": "0"},
+        "learning_results": {},
+        "models": {},
+    }
     hspy.file_writer(str(folder / "a.hspy"), signal)
     seeds = {path.name: path.read_bytes() for path in folder.iterdir()}
 
