@@ -9,7 +9,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from scipy.ndimage import gaussian_filter
 
-from fourdcrystal import mapping, plots, scan_truth
+from fourdcrystal import mapping, orientation_plots, plots, scan_truth
 from fourdcrystal.analysis import PLAIN, Analysis, straightened
 from fourdcrystal.flags import FLAGS, WORDS
 from fourdcrystal.peaks import Peaks
@@ -33,6 +33,8 @@ def draw(
     bragg_vector_map(output / "bragg_vector_map.png", scan, found)
     strain_maps(output / "strain.png", scan, found, baseline, analysis.region)
     tilt_maps(output / "tilt.png", scan, found)
+    if found.maps.zone is not None:
+        orientation_plots.orientation_maps(output / "orientation.png", scan, found, analysis.crystal)
     virtual_images(output / "virtual_images.png", scan, found)
     flag_map(output / "flags.png", scan, found)
 
@@ -124,12 +126,15 @@ def strain_maps(
 
 
 def tilt_maps(path: Path, scan: Scan, found: "Detected") -> None:
-    """Tilt of the crystal towards x and y, beside the truth where it is known."""
+    """Tilt of the crystal towards x and y and on a colour wheel, beside the truth where it is known."""
     rows = [(found.method, found.maps.tilt)]
     if "tilt" in scan.truth:
         rows.append(("truth", scan.truth["tilt"].reshape(-1, 2)))
-    with plots.figure(path, len(rows), 2, (2.9, 2.5)) as (figure, axes):
+    with plots.figure(path, len(rows), 3, (2.9, 2.5)) as (figure, axes):
         for row, (name, values) in enumerate(rows):
+            longest = 1e3 * plots.span(np.hypot(*rows[-1][1].T))
+            vectors = 1e3 * values.reshape(*scan.grid, 2)
+            orientation_plots.wheel_map(axes[row, 2], vectors, longest, f"tilt, to {longest:.1f} mrad")
             for column, axis in enumerate("xy"):
                 panel, image = axes[row, column], values[:, column].reshape(scan.grid) * 1e3
                 limit = plots.span(rows[-1][1][:, column] * 1e3)

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pymatgen.core import Structure
 
-from fourdcrystal import files, groups, mapping
+from fourdcrystal import files, groups, ipf, mapping
 from fourdcrystal.flags import FLAGS
 from fourdcrystal.mapping import Maps
 from fourdcrystal.search import Found
@@ -47,8 +48,10 @@ def strain(maps: Maps, flag: np.ndarray, grid: tuple[int, int], attributes: dict
     return xarray.Dataset(variables, attrs=attributes | about)
 
 
-def orientation(maps: Maps, grid: tuple[int, int], attributes: dict[str, Any]) -> "xarray.Dataset":
-    """Tilt and rotation of the crystal over (rx, ry), with units."""
+def orientation(
+    maps: Maps, grid: tuple[int, int], attributes: dict[str, Any], crystal: Structure | None = None
+) -> "xarray.Dataset":
+    """Tilt and rotation of the crystal over (rx, ry), with units; colours of the inverse pole figure of a known one."""
     import xarray
 
     variables = {}
@@ -57,10 +60,17 @@ def orientation(maps: Maps, grid: tuple[int, int], attributes: dict[str, Any]) -
         variables[f"tilt_{axis}"] = (DIMS, maps.tilt[:, i].reshape(grid), about)
         about = {"units": "rad", "long_name": f"uncertainty of the tilt towards {axis}"}
         variables[f"tilt_{axis}_sigma"] = (DIMS, maps.tilt_sigma[:, i].reshape(grid), about)
-    rotation = mapping.orientations(maps).reshape(*grid, 3, 3)
+    rotation = mapping.orientations(maps)
+    if maps.zone is not None and crystal is not None:
+        about = {
+            "units": "1",
+            "long_name": "colour of the crystal direction along x, y and z (the beam): TSL, Laue group",
+        }
+        colours = ipf.colours(rotation, crystal).astype(np.float32).reshape(*grid, 3, 3)
+        variables["ipf_colour"] = ((*DIMS, "axis", "rgb"), colours, about)
     begin = "the reference with its zone axis along z" if maps.zone is None else "the crystal's own frame"
     about = {"units": "1", "long_name": f"active rotation of the crystal from {begin}"}
-    variables["rotation"] = ((*DIMS, "axis", "crystal_axis"), rotation, about)
+    variables["rotation"] = ((*DIMS, "axis", "crystal_axis"), rotation.reshape(*grid, 3, 3), about)
     convention = "the beam travels along +z; the zone axis points along (tilt_x, tilt_y, 1)"
     known = {} if maps.zone is None else {"zone_axis": list(maps.zone.axis)}
     return xarray.Dataset(variables, attrs=attributes | known | {"convention": convention})
