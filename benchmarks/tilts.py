@@ -2,10 +2,11 @@
 
 The measurements (Felix-python, CC0) are not part of this repository: large-angle rocking patterns of diamond and GeSn
 on [1-10] at 200 kV, I_hkl(tilt). Simulated are convergent-beam patterns whose disks just don't overlap, for several
-directions of the beam that together cover a quadrant of tilts; the box holds whole numbers of cells (strained by
-0.1 %), so there is no seam.
+directions of the beam that together cover a quadrant of tilts; the other three follow by the two mirrors of the zone
+axis. The box holds whole numbers of cells (strained by less than 0.2 %), so there is no seam.
 
-    python benchmarks/tilts.py diamond -o docs/pictures
+    python benchmarks/tilts.py diamond -o docs/pictures        # some minutes
+    python benchmarks/tilts.py GeSn -o docs/pictures
 """
 
 import os
@@ -13,11 +14,11 @@ import os
 os.environ |= {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Structure
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from fourdcrystal import scattering, simulation, supercell
@@ -25,98 +26,150 @@ from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Therma
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "patterns"
 ENERGY = 200e3
-SMOOTHING = 0.035  # 1/Å; of both: thickness fringes are narrower than that, and washed out in the measurement
-CELLS = (12, 17)  # along [001] and along [110]: 12 a = 16.97 a/√2, nearly 17
+ROTATION = np.array([[0, 0, 1], [0.5**0.5, 0.5**0.5, 0], [-(0.5**0.5), 0.5**0.5, 0]])  # x [001], y [110]
+REACH = 2.2  # 1/Å; within the band of a wave sampled at 0.135 Å
+SMOOTHING = (0.0, 0.01, 0.02, 0.035)  # 1/Å; of both; the first is as measured
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A file of measured intensities, and what is known of the crystal."""
+    """A file of measured intensities, and what is known of the crystal.
+
+    Attributes:
+        file: Name in the folder of measurements.
+        element: Of the crystal.
+        guest: Element that takes a share of the sites at random, and that share.
+        a: Lattice constant [Å].
+        cells: Along [001] and along [110], so that the box is nearly square.
+        thickness: Range to look in [Å].
+    """
 
     file: str
-    element: str  # of an average atom
-    a: float  # Å
-    thickness: tuple[float, float]  # Å, range to look in
+    element: str
+    guest: tuple[str, float]
+    a: float
+    cells: tuple[int, int]
+    thickness: tuple[float, float]
+
+    @property
+    def edges(self) -> np.ndarray:
+        return np.array([self.cells[0] * self.a, self.cells[1] * self.a / 2**0.5])
+
+    @property
+    def edge(self) -> float:
+        return float(self.edges.mean())
+
+    @property
+    def structure(self) -> Structure:
+        """Strained so that a square box fits."""
+        stretch = ROTATION.T @ np.diag([*(self.edge / self.edges), 1.0]) @ ROTATION
+        cubic = Structure.from_spacegroup("Fd-3m", self.a * np.eye(3), [self.element], [[0, 0, 0]])
+        return Structure(cubic.lattice.matrix @ stretch, cubic.species, cubic.frac_coords)
+
+    def box(self, thickness: float) -> supercell.Supercell:
+        cell = supercell.cut(self.structure, ROTATION, (self.edge, self.edge), thickness)
+        symbol, share = self.guest
+        swapped = np.random.default_rng(0).random(len(cell.numbers)) < share
+        numbers = np.where(swapped, Structure(np.eye(3), [symbol], [[0] * 3]).atomic_numbers[0], cell.numbers)
+        return replace(cell, numbers=numbers.astype(np.uint8))
 
 
 MEASUREMENTS = {
-    "diamond": Measurement("C_diamond_1-10_200kV_exp_CC0.npz", "C", 3.567, (1900.0, 2700.0)),
-    # an alloy of Ge and about a tenth Sn: germanium's scattering factor on the alloy's lattice
-    "GeSn": Measurement("GeSn_1-10_200kV_exp_CC0_perdisknorm.npz", "Ge", 5.76, (1000.0, 1700.0)),
+    "diamond": Measurement("C_diamond_1-10_200kV_exp_CC0.npz", "C", ("C", 0.0), 3.567, (29, 41), (1900.0, 2700.0)),
+    # Vegard's law between Ge (5.658 Å) and Sn (6.489 Å): 12 % Sn
+    "GeSn": Measurement(
+        "GeSn_1-10_200kV_exp_CC0_perdisknorm.npz", "Ge", ("Sn", 0.12), 5.76, (17, 24), (1000.0, 1700.0)
+    ),
 }
 
 
-def fitted(measured: Measurement) -> tuple[Structure, np.ndarray, float]:
-    """The crystal, strained so that a square box fits, its rotation (x [001], y [110]), and the box's edge [Å]."""
-    edges = np.array([CELLS[0] * measured.a, CELLS[1] * measured.a / 2**0.5])
-    edge = edges.mean()
-    rotation = np.array([[0, 0, 1], [0.5**0.5, 0.5**0.5, 0], [-(0.5**0.5), 0.5**0.5, 0]])
-    stretch = rotation.T @ np.diag([*(edge / edges), 1.0]) @ rotation
-    cubic = Structure.from_spacegroup("Fd-3m", Lattice.cubic(measured.a), [measured.element], [[0, 0, 0]])
-    return Structure(Lattice(cubic.lattice.matrix @ stretch), cubic.species, cubic.frac_coords), rotation, edge
+def simulated(measured: Measurement, hkl: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Thicknesses [Å] and intensities (thickness, reflection, tilt along [001], tilt along [110]), one Fourier pixel a
+    step, from -reach to reach [1/Å]."""
+    edge, layer = measured.edge, measured.a / 8**0.5  # of two layers of atoms
+    step = layer * round(2.0 / layer)
+    planes = np.unique(np.round(np.arange(*measured.thickness, 20.0) / step)) * step
+    radius = 0.49 * np.sqrt(3) / measured.a  # of a disk [1/Å]: neighbours just don't touch
+    half = int(radius / np.sqrt(2) * edge)  # of a tile [px]
+    tiles = int(np.ceil(reach * edge / (2 * half)))
+    side = 2 * int((REACH) * edge)
+    specimen = Specimen(thickness=planes.tolist(), slice_thickness=step, box=edge, sampling=0.135, seam_limit=1)
+    microscope = Microscope(energy=[ENERGY], semiangle_cutoff=[1e3 * radius * wavelength(ENERGY)])
+    cell = measured.box(float(planes[-1]))
+    b = {
+        s: scattering.b_factors(Structure(np.eye(3), [s], [[0] * 3]), Thermal())[s]
+        for s in (measured.element, measured.guest[0])
+    }
+    g = reflections_px(measured, hkl)
+    width = 2 * half * tiles
+    signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
+    quadrants = np.zeros((4, len(planes), len(hkl), width, width), np.float32)
+    for i, j in np.ndindex(tiles, tiles):
+        centre = np.array([(2 * i + 1) * half, (2 * j + 1) * half])
+        detector = DetectorSettings(shape=[side, side], sampling=1 / edge)
+        made = simulation.Instrument(microscope, specimen, detector, direction=tuple(centre / edge))
+        pattern = made.simulate(cell, b).cbed[0, 0]
+        for sign, out in zip(signs, quadrants, strict=True):
+            for index, place in enumerate(g * sign):
+                x, y = place + centre - half + side // 2
+                tile = pattern[:, x : x + 2 * half, y : y + 2 * half]
+                out[:, index, 2 * half * i : 2 * half * (i + 1), 2 * half * j : 2 * half * (j + 1)] = tile
+    # mirrors: I_g at a tilt of which one sign is turned is I of the g of which that sign is turned
+    right, left = (np.concatenate([b[..., :0:-1], a], -1) for a, b in (quadrants[:2], quadrants[2:]))
+    return planes, np.concatenate([left[..., :0:-1, :], right], -2)
+
+
+def reflections_px(measured: Measurement, hkl: np.ndarray) -> np.ndarray:
+    """Places of reflections [Fourier pixels], (N, 2)."""
+    return np.stack([hkl[:, 2] * measured.cells[0], (hkl[:, 0] + hkl[:, 1]) // 2 * measured.cells[1]], axis=1)
+
+
+def correlations(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
+    """Of each reflection at each thickness, (thickness, reflection)."""
+    return np.array([[np.corrcoef(o.ravel(), t.ravel())[0, 1] for o, t in zip(p, theirs, strict=True)] for p in ours])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("crystal", choices=list(MEASUREMENTS))
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the figure")
-    parser.add_argument("--tiles", type=int, default=2, help="beam directions along each axis of the quadrant")
     args = parser.parse_args()
     measured = MEASUREMENTS[args.crystal]
     if not (SHARED / measured.file).exists():
         parser.exit(0, f"{SHARED / measured.file} is not here: nothing to compare with\n")
     data = np.load(SHARED / measured.file)
-    crystal, rotation, edge = fitted(measured)
-    slice_thickness = measured.a / 2**0.5 / round(measured.a / 2**0.5 / 2.2)
-    planes = np.unique(np.round(np.arange(*measured.thickness, 20.0) / slice_thickness)) * slice_thickness
-    radius = 0.49 * np.sqrt(3) / measured.a  # of a disk [1/Å]: neighbours just don't touch
-    half = int(radius / np.sqrt(2) * edge)  # a tile's half width [px]
-    side = 2 * int(2.2 * edge)
-    specimen = Specimen(
-        thickness=planes.tolist(), slice_thickness=slice_thickness, box=edge, seam_limit=1, thermal=Thermal()
-    )
-    microscope = Microscope(energy=[ENERGY], semiangle_cutoff=[1e3 * radius * wavelength(ENERGY)])
-    cell = supercell.cut(crystal, rotation, (edge, edge), float(planes[-1]))
-    b = scattering.b_factors(crystal, specimen.thermal)
-    hkl = data["hkl"]
-    g = np.stack([hkl[:, 2] * CELLS[0], (hkl[:, 0] + hkl[:, 1]) // 2 * CELLS[1]], axis=1)  # px
-    shown = (np.abs(hkl[:, 0] - hkl[:, 1]) == 0) & (np.abs(g).max(1) + (2 * args.tiles + 1) * half < side // 2)
-    hkl, g, intensity = hkl[shown], g[shown], data["I"][shown].astype(float)
-    width = 2 * half * args.tiles
-    ours = np.zeros((len(planes), len(hkl), width, width))
-    for i in range(args.tiles):
-        for j in range(args.tiles):
-            centre = np.array([(2 * i + 1) * half, (2 * j + 1) * half])
-            made = simulation.Instrument(
-                microscope,
-                specimen,
-                DetectorSettings(shape=[side, side], sampling=1 / edge),
-                direction=tuple(centre / edge),
-            )
-            pattern = made.simulate(cell, b).cbed[0, 0]
-            for index, place in enumerate(g):
-                x, y = place + centre - half + side // 2
-                tile = pattern[:, x : x + 2 * half, y : y + 2 * half]
-                ours[:, index, 2 * half * i : 2 * half * (i + 1), 2 * half * j : 2 * half * (j + 1)] = tile
-    n, reach = intensity.shape[-1], float(data["half_width_invA"])
-    tilts = np.arange(width) / edge
+    reach = float(data["half_width_invA"])
+    shown = np.abs(reflections_px(measured, data["hkl"])).max(1) / measured.edge + reach * 1.2 < REACH
+    hkl, intensity = data["hkl"][shown], data["I"][shown].astype(float)
+    planes, ours = simulated(measured, hkl, reach)
+    n, wide = intensity.shape[-1], ours.shape[-1]
+    tilts = (np.arange(wide) - wide // 2) / measured.edge
+    inside = np.abs(tilts) < reach * (n - 1) / n
+    ours, tilts = ours[..., inside, :][..., inside], tilts[inside]
     grid = np.stack(np.meshgrid(tilts, tilts, indexing="ij")) / (2 * reach / n) + (n - 1) / 2
     theirs = np.array([map_coordinates(panel, grid, order=1) for panel in intensity])
-    theirs, ours = (gaussian_filter(x, SMOOTHING * edge, axes=(-2, -1)) for x in (theirs, ours))
-    correlation = np.array(
-        [[np.corrcoef(o.ravel(), t.ravel())[0, 1] for o, t in zip(plane, theirs, strict=True)] for plane in ours]
+    smooth = [
+        [gaussian_filter(x, s * measured.edge, axes=(-2, -1)) if s else x for x in (theirs, ours)] for s in SMOOTHING
+    ]
+    found = [correlations(*pair) for pair in smooth]
+    best = [int(c.mean(1).argmax()) for c in found]
+    print(
+        f"{args.crystal}: tilts to {tilts[-1]:.2f} 1/Å along [001] and [110], pixels of {1 / measured.edge:.4f} 1/Å\n"
     )
-    best = int(correlation.mean(1).argmax())
-    print(f"{args.crystal}: thickness {planes[best]:.0f} Å, tilts to {tilts[-1]:.2f} 1/Å along [001] and [110]\n")
-    means = correlation.mean(1)
-    shown = ", ".join(f"{planes[i]:.0f} Å {means[i]:.3f}" for i in range(0, len(planes), max(1, len(planes) // 8)))
-    print(f"mean correlation by thickness: {shown}\n")
-    print("| reflection | correlation |\n|---|---|")
-    for index, r in zip(hkl, correlation[best], strict=True):
-        print(f"| {index[0]} {index[1]} {index[2]} | {r:.3f} |")
-    print(f"| mean | {correlation[best].mean():.3f} |")
+    print("| smoothed by [1/Å] | thickness [Å] | mean correlation |\n|---|---|---|")
+    for s, c, i in zip(SMOOTHING, found, best, strict=True):
+        print(f"| {s:g} | {planes[i]:.0f} | {c[i].mean():.3f} |")
+    print(f"\n| reflection | {' | '.join(f'{s:g}' for s in SMOOTHING)} |\n|---|{'---|' * len(SMOOTHING)}")
+    for index, name in enumerate(hkl):
+        row = [f"{c[i, index]:.3f}" for c, i in zip(found, best, strict=True)]
+        print(f"| {' '.join(map(str, name))} | {' | '.join(row)} |")
+    means = ", ".join(f"{planes[i]:.0f} Å {found[1][i].mean():.3f}" for i in range(0, len(planes), 4))
+    print(f"\nmean correlation by thickness, smoothed by {SMOOTHING[1]:g} 1/Å: {means}")
     args.output.mkdir(parents=True, exist_ok=True)
-    picture(hkl, theirs, ours[best], args.output / f"tilts_{args.crystal}.png")
+    np.savez_compressed(
+        args.output / f"tilts_{args.crystal}.npz", planes=planes, hkl=hkl, theirs=theirs, ours=ours[best[1]]
+    )
+    picture(hkl, smooth[1][0], smooth[1][1][best[1]], args.output / f"tilts_{args.crystal}.png")
 
 
 def picture(hkl: np.ndarray, theirs: np.ndarray, ours: np.ndarray, path: Path) -> None:
@@ -125,11 +178,11 @@ def picture(hkl: np.ndarray, theirs: np.ndarray, ours: np.ndarray, path: Path) -
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    count = min(6, len(hkl))
+    count = min(7, len(hkl))
     figure, axes = plt.subplots(2, count, figsize=(1.7 * count, 3.8), layout="constrained", squeeze=False)
     for row, (images, name) in enumerate(((theirs, "measured"), (ours, "simulated"))):
         for axis, image, index in zip(axes[row], images, hkl, strict=False):
-            axis.imshow(image, cmap="gray")
+            axis.imshow(image, cmap="gray", vmax=np.percentile(image, 99.7))
             axis.set(xticks=[], yticks=[], title=" ".join(map(str, index)) if row == 0 else "")
         axes[row, 0].set_ylabel(name)
     figure.savefig(path, dpi=110)

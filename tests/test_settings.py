@@ -44,6 +44,13 @@ def test_box_is_rounded_up_to_a_multiple_of_the_inverse_pixel():
     assert box_edge(exact.specimen, exact.detector) == pytest.approx(50)
 
 
+@pytest.mark.parametrize("written", [{}, {"box": None}, {"box": "auto"}])
+def test_a_box_that_is_not_given_is_chosen_and_written_down(written):
+    settings = recipe.validate({"microscope": {"semiangle_cutoff": 1}, "specimen": written}, "x")
+    assert settings.specimen.box == 100
+    assert recipe.read(recipe.part(settings, "microscope", "specimen", "detector")).specimen.box == 100
+
+
 def test_wave_is_sampled_finely_enough_for_the_detector():
     wide = recipe.validate({"detector": {"shape": [256, 256], "sampling": 0.02}}, "x")
     assert 2 / 3 / (2 * wave_sampling(wide.specimen, wide.detector)) >= 2.56
@@ -65,7 +72,9 @@ BAD = [
     ({"microscope": {"energy": []}}, "microscope.energy", "at least 1"),
     ({"microscope": {"semiangle_cutoff": [3, 2]}}, "microscope.semiangle_cutoff", "ascending"),
     ({"microscope": {"semiangle_cutoff": 45}}, "microscope.semiangle_cutoff", "larger than the detector"),
-    ({"microscope": {"semiangle_cutoff": 0.2}}, "specimen.box", "too small for the probe"),
+    ({"microscope": {"semiangle_cutoff": 0.2}, "specimen": {"box": 50}}, "specimen.box", "so a box of 150 Å"),
+    ({"microscope": {"energy": 20e3, "semiangle_cutoff": 0.05}}, "specimen.box", "no box up to 1000 Å"),
+    ({"specimen": {"box": "large"}}, "specimen.box", "valid number"),
     ({"detector": {"q_max": 12}}, "q_max 12.00 1/Å", "anti-aliased limit"),
     ({"detector": {"q_max": 1, "sampling": 0.02}}, "detector", "both sampling and q_max"),
     ({"detector": {"shape": [128]}}, "detector.shape", "at least 2 items"),

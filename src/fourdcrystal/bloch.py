@@ -20,6 +20,29 @@ def intensities(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Intensities of the beams that a plane wave along +z excites.
 
+    Args and beams as of :func:`amplitudes`.
+
+    Returns:
+        Indices of the beams, (N, 3), and their intensities over the incident one, (thickness, N).
+    """
+    hkl, found = amplitudes(structure, rotation, b, energy, thickness, g_max, s_max)
+    return hkl, np.abs(found) ** 2
+
+
+def amplitudes(
+    structure: Structure,
+    rotation: np.ndarray,
+    b: Mapping[str, float],
+    energy: float,
+    thickness: Sequence[float],
+    g_max: float = 3.0,
+    s_max: float = 0.1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Amplitudes ψ_g of the beams that a plane wave along +z excites: ψ(r) = Σ ψ_g(z) exp(2πi (k + g)·r).
+
+    The set of beams converges slowly: each pair of beams g_z above and below shifts the others' phases, and the two
+    shifts nearly cancel, so that a limit on |s| which parts them is wrong by more than the sum (docs/physics.md).
+
     Args:
         structure: Crystal.
         rotation: Active rotation of the crystal, (3, 3).
@@ -30,7 +53,7 @@ def intensities(
         s_max: Largest excitation error of a beam [1/Å].
 
     Returns:
-        Indices of the beams, (N, 3), and their intensities over the incident one, (thickness, N).
+        Indices of the beams, (N, 3), and their amplitudes over the incident one, (thickness, N).
     """
     from abtem.bloch import BlochWaves, StructureFactor  # takes seconds to import
     from ase import Atoms
@@ -39,7 +62,8 @@ def intensities(
     sigmas = {symbol: float(np.sqrt(value / (8 * np.pi**2))) for symbol, value in b.items()}
     factors = StructureFactor(atoms, g_max=2 * g_max, parametrization="lobato", thermal_sigma=sigmas)
     waves = BlochWaves(factors, energy=energy, sg_max=s_max, g_max=g_max, orientation_matrix=np.asarray(rotation))
-    return waves.hkl, np.asarray(waves.calculate_diffraction_patterns(list(thickness), lazy=False).array)
+    found = waves.calculate_diffraction_patterns(list(thickness), return_complex=True, lazy=False)
+    return waves.hkl, np.asarray(found.array)
 
 
 def towards(k: Sequence[float], energy: float) -> np.ndarray:

@@ -32,10 +32,7 @@ def spectrum(
     Raises:
         InputError: if the aperture's picture can't be used, or the grid can't resolve the aberrations' phase.
     """
-    x, y = (grid.frequencies - k for k in direction)
-    radius = semiangle_cutoff * 1e-3 / wavelength(energy)
-    aperture = microscope.aperture
-    amplitude = disk(x, y, radius) if aperture.shape == "disk" else patterned(x, y, radius, aperture)
+    amplitude = _amplitude(grid, energy, semiangle_cutoff, microscope.aperture, direction)
     phase = aberration_phase(grid.frequencies, energy, microscope.aberrations)
     inside = amplitude > 0
     if any(np.abs(np.diff(phase, axis=a))[np.minimum(*_pair(inside, a))].max(initial=0.0) > np.pi for a in (0, 1)):
@@ -46,6 +43,30 @@ def spectrum(
         )
     to_middle = (-1.0) ** (np.arange(grid.n) - grid.n // 2)  # exp(-2πi k·r) at half the box
     return (amplitude * np.exp(-1j * phase) * to_middle[:, None] * to_middle).astype(np.complex64)
+
+
+def pupil(grid: Grid, energy: float, semiangle_cutoff: float, microscope: Microscope) -> np.ndarray:
+    """Amplitude of the aperture times exp(-iχ), (n, n), complex128, zero frequency at n // 2.
+
+    Args:
+        grid: The wave's grid.
+        energy: Beam energy [eV].
+        semiangle_cutoff: Convergence semi-angle [mrad].
+        microscope: Aberrations and shape of the aperture.
+
+    Raises:
+        InputError: if the aperture's picture can't be used.
+    """
+    phase = aberration_phase(grid.frequencies, energy, microscope.aberrations)
+    return _amplitude(grid, energy, semiangle_cutoff, microscope.aperture) * np.exp(-1j * phase)
+
+
+def _amplitude(
+    grid: Grid, energy: float, semiangle_cutoff: float, aperture: Aperture, direction: tuple[float, float] = (0.0, 0.0)
+) -> np.ndarray:
+    x, y = (grid.frequencies - k for k in direction)
+    radius = semiangle_cutoff * 1e-3 / wavelength(energy)
+    return disk(x, y, radius) if aperture.shape == "disk" else patterned(x, y, radius, aperture)
 
 
 def _pair(inside: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,10 +10,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fourdcrystal.errors import InputError
-
 ANTIALIAS = 2 / 3  # abTEM keeps this fraction of the Nyquist frequency
-COARSEST_SAMPLING, FINEST_SAMPLING = 0.135, 0.05  # Å; what the wave's sampling is chosen from (decision 0022)
+COARSEST_SAMPLING, FINEST_SAMPLING = 0.1, 0.05  # Å; what the wave's sampling is chosen from (decision 0022)
 
 
 def wavelength(energy: float) -> float:
@@ -26,6 +24,10 @@ def wavelength(energy: float) -> float:
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
+
+
+def _automatic(value: Any) -> Any:
+    return None if value == "auto" else value
 
 
 def Quantity(default: Any, unit: str, description: str, **limits: Any) -> Any:
@@ -188,12 +190,19 @@ class Specimen(Section):
     thickness: Ascending[Depth] = Quantity(
         [100.0, 200.0], "Å", "exit planes, each a multiple of slice_thickness", min_length=1
     )
-    box: float = Quantity(50.0, "Å", "least lateral edge; the real one is a multiple of 1/sampling", ge=5, le=2000)
+    box: Annotated[float | None, BeforeValidator(_automatic)] = Quantity(
+        None,
+        "Å",
+        "least lateral edge, the real one is a multiple of 1/detector.sampling; none or auto: the smallest that keeps "
+        "every probe off the lateral seam",
+        ge=5,
+        le=2000,
+    )
     slice_thickness: float = Quantity(2.0, "Å", "multislice step", gt=0.1, le=10)
     sampling: float | None = Quantity(
         None,
         "Å",
-        "real-space sampling of the wave; none: 0.135 Å, or finer where the detector needs it",
+        "real-space sampling of the wave; none: 0.1 Å, or finer where the detector needs it",
         gt=0.01,
         le=0.5,
     )
@@ -203,7 +212,11 @@ class Specimen(Section):
     thermal: Thermal = Thermal()
     seam_margin: float = Quantity(3.0, "Å", "the lateral seam's surroundings that the probe must not see", ge=0, le=50)
     seam_limit: float = Quantity(
-        0.05, "", "largest fraction of the intensity within that margin at any exit plane", gt=0, le=1
+        0.01,
+        "",
+        "largest fraction f of the intensity within that margin at any exit plane; pixels err by up to √f",
+        gt=0,
+        le=1,
     )
 
     @model_validator(mode="after")
@@ -350,48 +363,28 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _geometry(self) -> Self:
-        check_geometry(self.microscope, self.specimen, self.detector)
+        from fourdcrystal import box  # which works with these models
+
+        box.check_camera(self.microscope, self.specimen, self.detector)
+        if self.specimen.box is None:
+            # every file that the settings are written into says which box was taken
+            edge = box.smallest(self.microscope, self.specimen, self.detector)
+            self.__dict__["specimen"] = self.specimen.model_copy(update={"box": edge})
+        else:
+            box.check(self.microscope, self.specimen, self.detector)
         return self
-
-
-def check_geometry(microscope: Microscope, specimen: Specimen, detector: DetectorSettings) -> None:
-    """Refuse a microscope, box and camera that can't go together.
-
-    Raises:
-        InputError: if a convergence disk doesn't fit on the detector, the detector sees beyond the anti-aliased part of
-            the wave at the finest sampling allowed, or the box can't hold the probe.
-    """
-    sampling = FINEST_SAMPLING if specimen.sampling is None else specimen.sampling
-    limit = ANTIALIAS / (2 * sampling)
-    if detector.half_width > limit:
-        given = "the finest allowed sampling" if specimen.sampling is None else "specimen.sampling"
-        raise InputError(
-            f"detector: q_max {detector.half_width:.2f} 1/Å (sampling · shape / 2) exceeds the anti-aliased limit "
-            f"{limit:.2f} 1/Å of {given}, {sampling:g} Å; allowed are fewer or smaller pixels"
-        )
-    half = min(detector.shape) / 2 * detector.dq
-    for energy in microscope.energy:
-        for semiangle in microscope.semiangle_cutoff:
-            radius = semiangle * 1e-3 / wavelength(energy)
-            if radius > half:
-                raise InputError(
-                    f"microscope.semiangle_cutoff: {semiangle:g} mrad at {energy / 1e3:g} keV is a disk of radius "
-                    f"{radius:.3f} 1/Å, larger than the detector's half width {half:.3f} 1/Å (detector.shape, sampling)"
-                )
-            airy = 0.61 / radius
-            if 2 * (airy + specimen.seam_margin) > box_edge(specimen, detector):
-                raise InputError(
-                    f"specimen.box: {specimen.box:g} Å is too small for the probe of {semiangle:g} mrad at "
-                    f"{energy / 1e3:g} keV, whose Airy disk has a radius of {airy:.1f} Å; allowed are edges from "
-                    f"{2 * (airy + specimen.seam_margin):.0f} Å"
-                )
 
 
 def box_edge(specimen: Specimen, detector: DetectorSettings) -> float:
     """Lateral edge of the supercell [Å]: the least multiple of 1/dq that is not below ``specimen.box``.
 
     Only then do the wave's Fourier pixels subdivide the detector's pixels evenly.
+
+    Raises:
+        ValueError: if the box is still to be chosen, which ``Settings`` does (:func:`fourdcrystal.box.smallest`).
     """
+    if specimen.box is None:
+        raise ValueError("the specimen's box has not been chosen")
     return math.ceil(specimen.box * detector.dq - 1e-9) / detector.dq
 
 
