@@ -10,7 +10,6 @@ with them in place and strength, which tests/test_physics.py shows.
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.signal.windows import tukey
 
 from fourdcrystal import finite
 from fourdcrystal.camera import Camera
@@ -40,9 +39,9 @@ def maps(
     """
     grid, step = camera.grid, slice_thickness / np.ceil(slice_thickness / THICKEST)
     count = round(cell.box[2] / step)
-    lateral = tukey(grid.n, 1.0, sym=False)
+    lateral = np.hanning(grid.n + 1)[:-1]
     window = lateral[:, None] * lateral / lateral.sum() ** 2
-    along_z = tukey(count + 1, 1.0)[1:]
+    along_z = np.hanning(count + 1)[1:]
     x, y = (_seen(camera, axis) for axis in (0, 1))
     layers = np.empty((count, len(x), len(y)), dtype=np.complex64)
     for index, piece in enumerate(finite.finite_slices(cell, grid, step, b)):
