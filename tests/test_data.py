@@ -7,7 +7,7 @@ from itertools import chain
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from made_up import DQ, SETTINGS, SHAPE, row, write
@@ -78,8 +78,8 @@ def test_a_damaged_pattern_is_named(tmp_path, damage):
 
 
 def test_a_row_takes_few_bytes_and_no_python_object(folder):
-    table = catalogue.read(folder / "catalogue.parquet")
-    long = pd.concat([table] * 2000, ignore_index=True)
+    table = catalogue.arrow(folder / "catalogue.parquet", "train", quartets.NEEDED)
+    long = pa.concat_tables([table] * (120_000 // len(table))).unify_dictionaries().combine_chunks()
     assert len(long) == 120_000
     gc.collect()
     before = len(gc.get_objects())

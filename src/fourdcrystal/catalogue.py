@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from fourdcrystal import checksums, places
 from fourdcrystal.errors import InputError
@@ -173,11 +175,10 @@ def read(path: Location, splits: Iterable[str] | None = None, columns: Iterable[
     Raises:
         InputError: if the file is missing, damaged, not a catalogue, or of a newer format, or a split is unknown.
     """
-    _about(path)
     wanted = None if columns is None else list(dict.fromkeys([*columns, "split"]))
     try:
-        chosen = pq.read_table(_file(path), columns=wanted, memory_map=True).to_pandas(ignore_metadata=True)
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        chosen = _columns(path, wanted).to_pandas(ignore_metadata=True)
+    except pa.ArrowException as error:
         raise InputError(f"{path}: is damaged ({error})") from error
     if splits is not None:
         splits = list(splits)
@@ -185,6 +186,43 @@ def read(path: Location, splits: Iterable[str] | None = None, columns: Iterable[
             raise InputError(f"split {', '.join(sorted(unknown))} is unknown; allowed are {', '.join(SPLITS)}")
         chosen = chosen[chosen["split"].isin(splits)]
     return chosen if columns is None else chosen[list(columns)]
+
+
+def arrow(path: Location, split: str, columns: Iterable[str]) -> pa.Table:
+    """Some columns of one split's rows, in one piece and as they are in the file, for millions of rows.
+
+    Args:
+        path: catalogue.parquet.
+        split: Which rows.
+        columns: Their names; ``row``, the row number in the file, is added.
+
+    Raises:
+        InputError: as :func:`read`.
+    """
+    whole = _columns(path, [*columns, "split"]).unify_dictionaries().combine_chunks()
+    splits = whole["split"].combine_chunks()
+    number = pc.index(splits.dictionary, split).as_py()
+    rows = np.flatnonzero(splits.indices.to_numpy() == number)
+    chosen = whole if len(rows) == len(whole) else whole.take(pa.array(rows)).combine_chunks()
+    return chosen.drop_columns("split").append_column("row", pa.array(rows))
+
+
+def words(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
+    """The words of a text column that occur in it, and each row's number among them."""
+    whole = column.combine_chunks()
+    codes = whole.indices.to_numpy()
+    used = np.flatnonzero(np.bincount(codes, minlength=len(whole.dictionary)))
+    numbers = np.zeros(len(whole.dictionary), np.int32)
+    numbers[used] = np.arange(len(used))
+    return whole.dictionary.take(pa.array(used)).to_pylist(), numbers[codes]
+
+
+def _columns(path: Location, columns: list[str] | None) -> pa.Table:
+    _about(path)
+    try:
+        return pq.read_table(_file(path), columns=columns, memory_map=True)
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise InputError(f"{path}: is damaged ({error})") from error
 
 
 def identities(path: Location) -> dict[str, str]:

@@ -35,7 +35,8 @@ class Order(Sampler[list[int]]):
         if not len(shards):
             raise ValueError("there is nothing to order")
         self._rows = np.argsort(shards, kind="stable")  # shard by shard; a catalogue is in that order already
-        self._starts = np.flatnonzero(np.diff(shards[self._rows], prepend=shards[self._rows[0]] - 1))
+        ordered = shards[self._rows]
+        self._starts = np.concatenate([[0], 1 + np.flatnonzero(ordered[1:] != ordered[:-1])])
         self._batch_size, self._seed, self._rank, self._processes = batch_size, seed, rank, processes
         self._steps = steps or max(1, len(shards) // (batch_size * processes))
         self._epoch = 0

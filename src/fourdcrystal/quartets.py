@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
@@ -17,9 +18,6 @@ from fourdcrystal.order import WINDOW
 from fourdcrystal.places import AHEAD, Location
 from fourdcrystal.reader import StoreReader
 from fourdcrystal.settings import Labels
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Batch = dict[str, torch.Tensor]
 INDEX = ("orientation", "energy", "semiangle", "thickness")
@@ -45,23 +43,22 @@ class Quartets(Dataset[Batch]):
 
     Args:
         patterns: Folder of the stores, or its URL in an object store.
-        table: Rows with the columns :data:`NEEDED`, from :func:`fourdcrystal.catalogue.read`.
+        table: Rows with the columns :data:`NEEDED`, from :func:`fourdcrystal.catalogue.arrow`.
 
     Raises:
         InputError: when a batch is read whose store is missing, damaged, or of another detector than the others.
     """
 
-    def __init__(self, patterns: Location, table: "pd.DataFrame") -> None:
+    def __init__(self, patterns: Location, table: pa.Table) -> None:
         self._patterns = patterns
         self.remote = places.remote(patterns)
-        self.crystals: list[str] = list(table["crystal"].cat.categories)
-        self._crystal = table["crystal"].cat.codes.to_numpy(np.int32)
-        self._index = table[list(INDEX)].to_numpy(np.int32)
+        self.crystals, self._crystal = catalogue.words(table["crystal"])
+        self._index = [table[name].to_numpy() for name in INDEX]
         self._quantities = {
-            name: torch.from_numpy(table[column].to_numpy(np.float32, copy=True))
+            name: table[column].to_numpy()
             for name, column in (("energy", "energy_eV"), ("semiangle", "semiangle_mrad"), ("thickness", "thickness_A"))
         }
-        self._row = torch.from_numpy(table.index.to_numpy(np.int64, copy=True))
+        self._row = table["row"].to_numpy()
         self._cached()
 
     def _cached(self) -> None:
@@ -82,7 +79,7 @@ class Quartets(Dataset[Batch]):
 
     def shards(self) -> NDArray[np.int64]:
         """A number for the file that each row is in, (rows,), for :class:`fourdcrystal.order.Order`."""
-        return self._crystal.astype(np.int64) << 32 | self._index[:, 0]
+        return self._crystal.astype(np.int64) << 32 | self._index[0]
 
     def shape(self) -> tuple[int, int]:
         """Pixels along qx and qy, of the first row's store."""
@@ -94,7 +91,7 @@ class Quartets(Dataset[Batch]):
         cbed, probe = (np.empty((len(chosen), *shape), np.float16) for _ in range(2))
         dq, tables, wanted = np.empty(len(chosen), np.float32), [], []
         for i, place in enumerate(chosen):
-            crystal, index = int(self._crystal[place]), tuple(self._index[place].tolist())
+            crystal, index = int(self._crystal[place]), tuple(int(axis[place]) for axis in self._index)
             reader = self._reader(crystal)
             if reader.shape != shape:
                 raise InputError(
@@ -113,8 +110,8 @@ class Quartets(Dataset[Batch]):
         arrays = {"cbed": cbed, "probe": probe, "dq": dq, "g": g, "vg": vg}
         return {
             **{name: torch.from_numpy(values).float() for name, values in arrays.items()},
-            **{name: values[chosen] for name, values in self._quantities.items()},
-            "row": self._row[chosen],
+            **{name: torch.from_numpy(values[chosen]) for name, values in self._quantities.items()},
+            "row": torch.from_numpy(self._row[chosen]),
         }
 
     def _read(self, wanted: list[tuple[StoreReader, tuple[int, ...], NDArray[np.float16]]]) -> None:
@@ -166,11 +163,11 @@ def select(path: Location, patterns: Location, split: str, most: int | None = No
     Raises:
         InputError: if the catalogue can't be used or is stale, or the split has no quartet.
     """
-    table = catalogue.read(path, splits=[split], columns=NEEDED)
-    if table.empty:
+    table = catalogue.arrow(path, split, NEEDED)
+    if not len(table):
         raise InputError(f"{path}: has no quartets of the split '{split}'; crystals.split sets how many there are")
     if most is not None and most < len(table):
-        table = table.iloc[np.linspace(0, len(table) - 1, most).round().astype(int)]
-    table = table.assign(crystal=table["crystal"].cat.remove_unused_categories())
-    catalogue.check_fresh(path, patterns, table["crystal"].cat.categories)
-    return Quartets(patterns, table)
+        table = table.take(pa.array(np.linspace(0, len(table) - 1, most).round().astype(int)))
+    chosen = Quartets(patterns, table)
+    catalogue.check_fresh(path, patterns, chosen.crystals)
+    return chosen

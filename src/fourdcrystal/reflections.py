@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pymatgen.core import Structure
 
 from fourdcrystal import scattering
 from fourdcrystal.settings import wavelength
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def excitation_errors(g: np.ndarray, wavelength: float) -> np.ndarray:
     return -(2 * g[..., 2] + wavelength * (g**2).sum(-1)) / 2  # > 0 inside the Ewald sphere
 
 
-def structure_factors(structure: Structure, hkl: np.ndarray, b: Mapping[str, float] | None = None) -> np.ndarray:
+def structure_factors(structure: "Structure", hkl: np.ndarray, b: Mapping[str, float] | None = None) -> np.ndarray:
     """Fourier coefficients of the crystal's potential [V], (N,), complex128.
 
     V_g = 47.878 V Å² / Ω · Σ_j f_j(|g|) exp(-B_j |g|²/4) exp(-2πi g·r_j); De Graef (2003), eq. 2.41, f of Lobato.
@@ -59,7 +62,7 @@ def structure_factors(structure: Structure, hkl: np.ndarray, b: Mapping[str, flo
 
 
 def reflections(
-    structure: Structure,
+    structure: "Structure",
     rotation: np.ndarray,
     q_max: float,
     energies: Sequence[float],

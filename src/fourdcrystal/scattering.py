@@ -5,12 +5,15 @@ import json
 import math
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pymatgen.core import Structure
 
 from fourdcrystal.errors import InputError
 from fourdcrystal.settings import Thermal, wavelength
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 # h² / (2π m e) [V Å²]: what turns a scattering factor in Å into the Fourier transform of a potential in V Å³
 VOLTS = 47.877645
@@ -66,7 +69,7 @@ def interaction(energy: float) -> float:
     return (1 + energy / 510998.95) * wavelength(energy) / VOLTS
 
 
-def b_factors(structure: Structure, thermal: Thermal) -> dict[str, float]:
+def b_factors(structure: "Structure", thermal: Thermal) -> dict[str, float]:
     """Isotropic B = 8π²⟨u²⟩ of every element [Å²]: given, from the table of elements, or zero."""
     symbols = sorted({site.specie.symbol for site in structure})
     if thermal.model == "none":

@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytorch_lightning as lightning
 import torch
 import yaml
@@ -160,16 +161,17 @@ def describe(experiment: Experiment) -> dict[str, Any]:
     """
     paths = experiment.paths
     columns = ["crystal", "prototype", "energy_eV", "semiangle_mrad", "thickness_A"]
-    rows = catalogue.read(paths.catalogue, splits=["train"], columns=columns)
-    if rows.empty:
+    rows = catalogue.arrow(paths.catalogue, "train", columns)
+    if not len(rows):
         raise InputError(f"{paths.catalogue}: has no quartets of the split 'train'; crystals.split sets how many")
-    recipe = stores.metadata(places.inside(paths.patterns, f"{rows['crystal'].iloc[0]}.zarr"))["recipe"]
+    crystals, _ = catalogue.words(rows["crystal"])
+    recipe = stores.metadata(places.inside(paths.patterns, f"{crystals[0]}.zarr"))["recipe"]
     return {
         "catalogue": catalogue.identity(paths.catalogue),
         "quartets": len(rows),
-        "crystals": int(rows["crystal"].nunique()),
-        "prototypes": int(rows["prototype"].nunique()),
-        **{name: [float(rows[name].min()), float(rows[name].max())] for name in columns[2:]},
+        "crystals": len(crystals),
+        "prototypes": len(catalogue.words(rows["prototype"])[0]),
+        **{name: [float(end(rows[name]).as_py()) for end in (pc.min, pc.max)] for name in columns[2:]},
         "labels": recipe["labels"],
     }
 
