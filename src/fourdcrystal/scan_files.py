@@ -225,7 +225,7 @@ def _is_emd1(path: Path) -> bool:
     try:
         with h5py.File(path) as file:
             return file.attrs.get("emd_group_type") == "file"
-    except OSError:
+    except (OSError, KeyError, RuntimeError):  # h5py's words for a damaged file; its reader says what is wrong with it
         return False
 
 
