@@ -1,6 +1,7 @@
 """The command says in one sentence what is wrong before anything is computed, and writes nothing then."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 from disk_patterns import lattice_points, scan
 
 from fourdcrystal import detect_command, experiment, modelfile, network
@@ -101,3 +103,45 @@ def test_a_scan_and_its_probe_are_enough(folder):
     assert np.median(distance) < 0.1, "px"
     assert len(table) > 0.7 * 12 * len(points)
     assert "correlation" in json.loads((folder / "plain" / "summary.json").read_text())["method"]
+
+
+def test_the_python_of_the_readme_writes_the_same_files(folder):
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    program = block.replace("scan.dm4", "scan.npz").replace("vacuum.dm4", "probe.npy").replace('"out"', '"python"')
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = {path.name for path in (folder / "python").iterdir()}
+    assert {"bragg_vectors.parquet", "bragg_vectors.h5", "strain.zarr", "orientation.zarr", "summary.json"} <= written
+
+
+def test_a_preview_shows_patterns_and_searches_nothing_else(folder):
+    done = command(folder, "--preview", "2", "--device", "cpu", "-o", "look")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (folder / "look").iterdir()] == ["preview.png"]
+
+
+def test_region_stride_and_binning_come_together_and_parts_with_a_network_are_joined(folder):
+    chosen = ["--roi", "0:3,1:4", "--stride", "2", "--bin", "2", "--refine", "none"]
+    for part in ("1/2", "2/2"):
+        assert command(folder, *chosen, "--part", part).returncode == 0
+    done = command(folder, *chosen)
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 patterns were searched before" in done.stdout
+    figures = json.loads((folder / "out" / "summary.json").read_text())
+    assert figures["positions"] == [2, 2] and figures["pixels"] == [32, 36] and figures["sampling_invA"] == 0.04
+
+
+def test_a_probe_that_the_network_never_saw_is_said(folder):
+    from fourdcrystal.inference import Detector
+
+    detector = Detector.load(folder / "model.safetensors")
+    assert detector.doubts(3.0) is None, "a model that doesn't say what it knows"
+    detector.trained_radii = (2.0, 5.0)
+    assert detector.doubts(3.0) is None
+    assert "radius of 9.0 px, the network knows 2.0 to 5.0 px" in detector.doubts(9.0)
+    assert "--bin 3 would help" in detector.doubts(9.0)
+
+
+def test_a_device_that_is_not_there_is_refused(folder):
+    done = command(folder, "--device", "gpu")
+    assert done.returncode == 2 and "--device is 'gpu'; allowed are auto, cpu, cuda" in done.stderr

@@ -1,5 +1,6 @@
 """A scan listed in the configuration is searched by one job or shared by several, with the same result."""
 
+import json
 import re
 
 import numpy as np
@@ -63,3 +64,9 @@ def test_jobs_that_share_a_scan_find_what_one_finds(folder):
 def test_what_contradicts_itself_is_refused(more, words):
     with pytest.raises(InputError, match=words):
         recipe.validate({"scans": {"mine": {"scan": "scan.dm4", "probe": "probe.dm4"} | more}}, "config")
+
+
+def test_a_trained_network_says_which_probes_it_has_seen(production):
+    data = json.loads((production.results / "models" / "miniature" / "metrics.json").read_text())["data"]
+    wavelength, dq = 0.0250793, 0.05  # of the miniature's 200 keV and detector
+    assert data["radius_px"] == pytest.approx([3e-3 / wavelength / dq, 4e-3 / wavelength / dq], rel=1e-5)

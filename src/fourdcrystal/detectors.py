@@ -10,10 +10,20 @@ import numpy as np
 import torch
 
 from fourdcrystal import correlation, significance
-from fourdcrystal.inference import Refinement, batch_size
+from fourdcrystal.inference import Refinement, batch_size, device_named, refinement_named
 from fourdcrystal.peaks import Peaks
 
 CANDIDATES = 4  # points per pixel of the correlation where a refinement follows
+
+
+def default(device: str = "auto") -> "Correlator":
+    """What the command ``detect`` uses where no network is named: correlation, and the refiner that is shipped.
+
+    Args:
+        device: Where to compute: cpu, cuda, cuda:1; auto: a GPU if there is one.
+    """
+    chosen = device_named(device)
+    return Correlator(chosen, refine=refinement_named("learned", chosen))
 
 
 class Detector(Protocol):

@@ -18,6 +18,7 @@ THRESHOLD = 0.01  # weakest peak over the strongest of its pattern; see docs/dec
 FLOOR = 0.05  # V; below this a map holds no reflection, whatever its strongest point
 SHARE = 0.25  # of the free memory that a batch may take
 BYTES = 1500  # that a pixel of a batch needs at most while it is worked on
+MARGIN = 0.15  # of a probe's radius, by which one may be beyond what the network has seen
 MOST = {"cpu": 2**20, "cuda": 2**27}  # pixels of a batch, beyond which nothing gets faster
 
 Method = Callable[[np.ndarray, np.ndarray], Peaks]  # peaks from patterns (N, X, Y) and the vacuum probe (X, Y)
@@ -97,9 +98,11 @@ class Detector:
 
     def doubts(self, radius: float) -> str | None:
         """What speaks against using the network with a probe of this radius [px]; nothing if it has seen such ones."""
-        if self.trained_radii is None or self.trained_radii[0] <= radius <= self.trained_radii[1]:
+        if self.trained_radii is None:
             return None
         low, high = self.trained_radii
+        if (1 - MARGIN) * low <= radius <= (1 + MARGIN) * high:
+            return None
         mend = f"; --bin {round(radius / (low * high) ** 0.5)} would help" if radius > 1.5 * high else ""
         return (
             f"the probe's disk has a radius of {radius:.1f} px, the network knows {low:.1f} to {high:.1f} px, so "

@@ -13,7 +13,7 @@ import psutil
 
 from fourdcrystal import correlation
 from fourdcrystal.errors import InputError
-from fourdcrystal.scan_views import Reordered, Stack
+from fourdcrystal.scan_views import Mapped, Reordered, Stack
 from fourdcrystal.scans import Scan, check_dimensions
 from fourdcrystal.settings import wavelength
 
@@ -149,7 +149,9 @@ def _reader(path: Path) -> Callable[[Path, float | None, bool], Content]:
     if suffix == ".npz":
         return _npz
     if suffix == ".npy":
-        return lambda p, *_: {"patterns": np.load(p, mmap_mode="r", allow_pickle=False)}
+        return _npy
+    if suffix == ".raw":
+        return _empad
     if suffix == ".zarr":
         return _zarr
     if suffix == ".zspy":
@@ -166,6 +168,24 @@ def _mean(images: Any) -> np.ndarray:
     if images.ndim == 2:
         return np.asarray(images)
     return np.mean([_mean(images[i]) for i in range(images.shape[0])], axis=0)
+
+
+def _npy(path: Path, energy: float | None, probe: bool) -> Content:
+    array = Mapped.of(path)
+    return {"patterns": array[...] if array.ndim < 3 else array}
+
+
+def _empad(path: Path, energy: float | None, probe: bool) -> Content:
+    """EMPAD's raw numbers: frames of 128 x 128 px and two rows of the camera's own, the grid in the file's name."""
+    frame = 4 * 130 * 128
+    if path.stat().st_size % frame or not path.stat().st_size:
+        raise InputError(f"{path}: is no EMPAD file: {path.stat().st_size} bytes are not whole frames of {frame} bytes")
+    frames = np.memmap(path, "<f4", "r").reshape(-1, 130, 128)[:, :128]
+    named = re.search(r"_x(\d+)_y(\d+)", path.stem)
+    columns, rows = map(int, named.groups()) if named else (0, 0)
+    if rows * columns == len(frames):
+        frames = frames.reshape(rows, columns, 128, 128)
+    return {"patterns": frames}
 
 
 def _npz(path: Path, energy: float | None, probe: bool) -> Content:

@@ -4,9 +4,39 @@ Each has ``shape``, ``dtype`` and slices of the two axes of the scan: ``view[row
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """An array in an .npy file, mapped into memory only while something is read, so that pages don't add up.
+
+    Attributes:
+        path: The file.
+        shape: Of the array.
+        dtype: Of its numbers.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, path: Path) -> "Mapped":
+        """The array of a file."""
+        seen = np.load(path, mmap_mode="r", allow_pickle=False)
+        return cls(path, seen.shape, seen.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[index])
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from fourdcrystal.data import QuartetData
 from fourdcrystal.errors import InputError
 from fourdcrystal.experiment import Experiment
 from fourdcrystal.learner import Learner
+from fourdcrystal.settings import DetectorSettings, wavelength
 
 SILENCE = 15.0  # s; longest time without a word on the terminal
 CURVES = ("loss", "vg_loss", "qz_loss", "vg_r_factor")
@@ -166,12 +167,17 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         raise InputError(f"{paths.catalogue}: has no quartets of the split 'train'; crystals.split sets how many")
     crystals, _ = catalogue.words(rows["crystal"])
     recipe = stores.metadata(places.inside(paths.patterns, f"{crystals[0]}.zarr"))["recipe"]
+    ranges = {name: [float(end(rows[name]).as_py()) for end in (pc.min, pc.max)] for name in columns[2:]}
+    dq = DetectorSettings.model_validate(recipe["detector"]).dq
+    edges = zip(ranges["semiangle_mrad"], ranges["energy_eV"], strict=True)
     return {
         "catalogue": catalogue.identity(paths.catalogue),
         "quartets": len(rows),
         "crystals": len(crystals),
         "prototypes": len(catalogue.words(rows["prototype"])[0]),
-        **{name: [float(end(rows[name]).as_py()) for end in (pc.min, pc.max)] for name in columns[2:]},
+        **ranges,
+        # of the vacuum probe's disk, which grows with the angle and with the energy
+        "radius_px": [angle * 1e-3 / wavelength(energy) / dq for angle, energy in edges],
         "labels": recipe["labels"],
     }
 
