@@ -64,16 +64,16 @@ def draw(path: str | Path, quartets: Sequence[tuple[str, Images, float]]) -> Non
                 bar.set_label(unit, fontsize=6)
             row[0].set_ylabel(f"{words}\n" + r"$q_x$ (1/Å)", fontsize=6.5)
         for axis, title in zip(axes[0], TITLES, strict=True):
-            axis.set_title(title)
+            axis.set_title(title, fontsize=7.5)
         for axis in axes[-1]:
             axis.set_xlabel(r"$q_y$ (1/Å)", fontsize=7)
 
 
 def caption(row: pd.Series) -> str:
-    """What a quartet shows, in two short lines."""
+    """What a quartet shows: class, crystal and direction, thickness and semi-angle, a short line each."""
     tilt = f", {row['mistilt_mrad']:.0f} mrad off" if row["mistilt_mrad"] > 0 else ""
     turned = f"[{row['zone_axis']}]{tilt}" if row["zone_axis"] else str(row["purpose"])
-    return f"{row['formula']} {turned}\n{row['thickness_A']:g} Å, {row['semiangle_mrad']:g} mrad"
+    return f"{row['prototype']}\n{row['formula']} {turned}\n{row['thickness_A']:g} Å, {row['semiangle_mrad']:g} mrad"
 
 
 def quartet(patterns: Location, row: pd.Series) -> tuple[Images, float]:

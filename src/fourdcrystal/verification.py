@@ -246,11 +246,11 @@ def _of_all(members: Sequence[tuple[Location, str | None]], workers: int) -> lis
     if processes < 2:
         return [of_store(*member) for member in members]
     # new processes, not copies of this one: its threads, an object store's above all, don't survive being copied
-    with ProcessPoolExecutor(processes, get_context("spawn"), _alone) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), alone) as pool:
         return list(pool.map(of_store, *zip(*members, strict=True), chunksize=max(1, len(members) // (8 * processes))))
 
 
-def _alone() -> None:
+def alone() -> None:
     """Keep a process to one thread: there is one for each core."""
     threadpoolctl.threadpool_limits(1)
     blosc.set_nthreads(1)
