@@ -132,6 +132,12 @@ def tilt_maps(path: Path, scan: Scan, found: "Detected") -> None:
         rows.append(("truth", scan.truth["tilt"].reshape(-1, 2)))
     with plots.figure(path, len(rows), 3, (2.9, 2.5)) as (figure, axes):
         for row, (name, values) in enumerate(rows):
+            if not np.isfinite(values).any():
+                for panel in axes[row]:
+                    _bare(panel, "")
+                    panel.text(0.5, 0.5, "not known: no q$_z$", transform=panel.transAxes, ha="center", va="center")
+                axes[row, 0].set_ylabel(name)
+                continue
             longest = 1e3 * plots.span(np.hypot(*rows[-1][1].T))
             vectors = 1e3 * values.reshape(*scan.grid, 2)
             orientation_plots.wheel_map(axes[row, 2], vectors, longest, f"tilt, to {longest:.1f} mrad")
