@@ -91,9 +91,9 @@ def finite_slices(
         atoms = cell.positions[cell.numbers == number]
         atoms = atoms[np.argsort(atoms[:, 2], kind="stable")]
         place, weight = spread(atoms[:, :2] / grid.sampling, grid.n)
-        points = place[:, 0, :, None] * grid.n + place[:, 1, None, :]
-        shares = (weight[:, 0, :, None] * weight[:, 1, None, :]).astype(np.float32)
-        rows = np.arange(0, points.size + 1, points[0].size)
+        points = (place[0, :, None] * grid.n + place[1]).reshape(-1, len(atoms)).T
+        shares = (weight[0, :, None] * weight[1]).reshape(-1, len(atoms)).T
+        rows = np.arange(0, points.size + 1, points.shape[1])
         placed = csr_array((shares.ravel(), points.ravel(), rows), shape=(len(atoms), grid.n**2))
         elements.append((atoms[:, 2], placed, heights, v, tables))
     for index in range(count):

@@ -94,8 +94,8 @@ def slices(
     key, index = key[order], index[order]
     place, weight = spread(cell.positions[order, :2] / grid.sampling, grid.n, placement)
     # in pairs of slices: the first is the real part, the second the imaginary part of a complex array
-    place *= np.array([[2 * grid.n], [2]])
-    place[:, 1] += index[:, None] % 2
+    place[0] *= 2 * grid.n
+    place[1] = 2 * place[1] + index % 2
     symbols = [chemical_symbols[e] for e in elements]
     tables = [wave.kernel(factors(grid, symbol, b[symbol], placement, wave.full)) for symbol in symbols]
     # atoms of each element in each pair of slices
@@ -106,7 +106,7 @@ def slices(
         empty = True
         for table, start, stop in zip(tables, starts[:, pair], stops[:, pair], strict=True):
             if start < stop:
-                wave.put(_sums(place[start:stop], weight[start:stop], grid.n, xp))
+                wave.put(_sums(place[..., start:stop], weight[..., start:stop], grid.n, xp))
                 wave.forward(table, add=not empty)
                 empty = False
         if empty:
@@ -119,9 +119,9 @@ def slices(
 
 
 def _sums(place: np.ndarray, weight: np.ndarray, n: int, xp: ModuleType) -> Any:
-    """What atoms give to each point, (n, n), complex; ``place`` and ``weight`` are (N, 2, width)."""
-    points = (place[:, 0, :, None] + place[:, 1, None, :]).ravel()
-    shares = (weight[:, 0, :, None] * weight[:, 1, None, :]).ravel()
+    """What atoms give to each point, (n, n), complex; ``place`` and ``weight`` are (2, width, N)."""
+    points = (place[0, :, None] + place[1]).ravel()
+    shares = (weight[0, :, None] * weight[1]).ravel()
     sums = xp.bincount(xp.asarray(points), weights=xp.asarray(shares), minlength=2 * n * n)
     return sums.view(xp.complex128).reshape(n, n)
 
@@ -137,12 +137,12 @@ def spread(pixels: np.ndarray, n: int, placement: Placement = "exact") -> tuple[
         placement: How.
 
     Returns:
-        Indices of lines, int64, and shares, both (N, 2, lines of an atom).
+        Indices of lines, int64, and shares, both (2, lines of an atom, N).
     """
     exact = placement == "exact"
     width = WIDTH if exact else 2
-    corner = np.ceil(pixels - width / 2) if exact else np.floor(pixels)
-    lines = corner[:, :, None] + np.arange(width)
-    distance = (lines - pixels[:, :, None]).astype(np.float32)
+    at = np.ascontiguousarray(pixels.T)[:, None]
+    lines = (np.ceil(at - width / 2) if exact else np.floor(at)) + np.arange(width)[:, None]
+    distance = (lines - at).astype(np.float32)
     share = _semicircle(distance) if exact else 1 - np.abs(distance)
     return lines.astype(np.int64) % n, share
