@@ -1,0 +1,89 @@
+"""One raw frame of a nanobeam experiment without vacuum probe: how well do the peaks of each method lie on one lattice?
+
+Nothing is known about the frame but its voltage, so this is a qualitative look: the number of peaks, of those within a
+pixel of the lattice that fits best, and their RMS distance from it. The probe is taken to be round.
+
+    python benchmarks/frame.py ../shared/data/patterns/dd020.dm3 --radius 5 -o frame.png
+"""
+
+import argparse
+import platform
+import sys
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from fourdcrystal import correlation, lattice, plots, scan_files, significance
+from fourdcrystal.inference import refinement_named
+from fourdcrystal.peaks import Peaks
+from fourdcrystal.settings import wavelength
+
+ENERGY, DQ = 300e3, 0.01  # eV; 1/Å, assumed: only the probe's radius in pixels matters here
+NEAR = 1.0  # px from the lattice
+CLASSICAL = {
+    "parabolic": {"subpixel": "parabolic"},
+    "multicorr": {"subpixel": "multicorr"},
+    "multicorr, root": {"subpixel": "multicorr", "square_root": True},
+}
+
+
+def found(image: np.ndarray, probe: np.ndarray, threshold: float) -> dict[str, Peaks]:
+    """Peaks of all methods; refined ones begin at the same candidates that counts stand behind."""
+    made = {
+        name: correlation.detect(image[None], probe, threshold=threshold, **options)
+        for name, options in CLASSICAL.items()
+    }
+    candidates = significance.single(probe, significance.confirmed(image[None], probe, made["multicorr, root"]))
+    for kind in ("edge", "disk", "learned"):
+        refine = refinement_named(kind)
+        made[refine.name] = refine.apply(image[None], probe, candidates)
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("frame", type=Path)
+    parser.add_argument("--radius", type=float, default=5.0, help="of the probe's disk [px]")
+    parser.add_argument("--threshold", type=float, default=0.1, help="weakest disk over the strongest")
+    parser.add_argument("-o", "--output", type=Path, help="picture")
+    args = parser.parse_args()
+    if not args.frame.exists():
+        sys.exit(f"{args.frame} is not here: nothing to look at")
+    semiangle = args.radius * DQ * wavelength(ENERGY) * 1e3
+    scan = scan_files.read(args.frame, sampling=DQ, energy=ENERGY, semiangle=semiangle)
+    image = scan.read(slice(0, 1), slice(0, 1))[0].clip(min=0)
+    made = found(image, scan.probe, args.threshold)
+    print(f"{args.frame.name}, {date.today()}, {platform.machine()}\n")
+    print("| method | peaks | on the lattice | RMS distance of those [px] |\n|---|---|---|---|")
+    basis = lattice.find(made["learned fit"], scan.shape)
+    for name, peaks in made.items():
+        distance = off(peaks, basis, np.array(scan.centre))
+        near = distance[distance < NEAR]
+        print(f"| {name} | {len(peaks)} | {len(near)} | {np.sqrt((near**2).mean()):.3f} |")
+    if args.output:
+        with plots.figure(args.output, 1, 2, (5.0, 5.0)) as (_, axes):
+            for panel, name in zip(axes[0], ("multicorr, root", "learned fit"), strict=True):
+                plots.pattern(panel, image, name)
+                panel.plot(made[name].qy_px, made[name].qx_px, "o", ms=8, mfc="none", color="#56b4e9")
+
+
+def off(peaks: Peaks, basis: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Distances of peaks from the lattice fitted to them [px], (N,), with robust weights."""
+    index = np.rint((peaks.positions - peaks.positions[nearest(peaks, centre)]) @ np.linalg.inv(basis))
+    design = np.column_stack([np.ones(len(index)), index])
+    weight = np.ones(len(index))
+    for _ in range(20):
+        fit, *_ = np.linalg.lstsq(design * weight[:, None], peaks.positions * weight[:, None], rcond=None)
+        distance = np.hypot(*(peaks.positions - design @ fit).T)
+        weight = np.clip(1 - (distance / (2 * NEAR)) ** 2, 0, None)
+    return distance
+
+
+def nearest(peaks: Peaks, centre: np.ndarray) -> int:
+    """The peak nearest the direct beam."""
+    return int(np.argmin(np.hypot(*(peaks.positions - centre).T)))
+
+
+if __name__ == "__main__":
+    main()
