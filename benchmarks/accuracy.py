@@ -27,7 +27,7 @@ import accuracy_report as report
 import numpy as np
 import pandas as pd
 
-from fourdcrystal import context, correlation, detection, evaluation, held_out, lattice, scan_files, scan_truth
+from fourdcrystal import correlation, detection, evaluation, held_out, scan_files, scan_truth
 from fourdcrystal import metrics as figures
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.evaluation import CLASSICAL, Sample
@@ -69,39 +69,13 @@ def found_by_all(given: Sample, counts: np.ndarray, model: Path | None) -> Itera
         best[name] = found.above(evaluation.best_threshold(found, given, SETTINGS, in_volts=False))
         yield name, best[name], False
     for name, kind in (("edge fit", "edge"), ("disk fit", "disk"), ("learned", "learned")):
-        yield name, (better := refined(kind, best[CANDIDATES], given, counts)), False
-    yield CONTEXT, in_lattice(better, given), False
+        yield name, (better := evaluation.refined(kind, best[CANDIDATES], given, counts)), False
+    yield CONTEXT, evaluation.in_lattice(better, given), False
     if model is not None:
         found = evaluation.found_by(Detector.load(model).detect, given, counts)
         yield "network", found, True
-        yield "network, learned", (better := refined("learned", found, given, counts)), True
-        yield "network, learned, in the lattice", in_lattice(better, given), True
-
-
-def refined(kind: str, found: Peaks, given: Sample, counts: np.ndarray) -> Peaks:
-    """The same peaks, their positions refined, each with its pattern's own vacuum probe."""
-    refine, positions, sigma = refinement_named(kind).apply, found.positions, found.sigma_px.copy()
-    for index, probe in given.groups():
-        rows = np.flatnonzero(np.isin(found.pattern, index))
-        better = refine(counts, probe, found.where(rows))
-        positions[rows], sigma[rows] = better.positions, better.sigma_px
-    return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma)
-
-
-def in_lattice(found: Peaks, given: Sample) -> Peaks:
-    """The peaks in the context of their lattices; patterns of one crystal and probe are one scan."""
-    positions, sigma = found.positions, found.sigma_px.copy()
-    shape = given.cbed.shape[1:]
-    for rows in given.table.groupby(["crystal", "semiangle"]).groups.values():
-        index = np.asarray(rows)
-        at = np.flatnonzero(np.isin(found.pattern, index))
-        some = replace(found.where(at), pattern=np.searchsorted(index, found.pattern[at]))
-        basis = lattice.find(some, shape)
-        if basis is None:
-            continue
-        better = context.predicted(some, lattice.fit(some, len(index), basis, np.array(shape) // 2))
-        positions[at], sigma[at] = better.positions, better.sigma_px
-    return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma)
+        yield "network, learned", (better := evaluation.refined("learned", found, given, counts)), True
+        yield "network, learned, in the lattice", evaluation.in_lattice(better, given), True
 
 
 def groups(name: str, given: Sample) -> Iterator[tuple[str, object, np.ndarray]]:

@@ -56,7 +56,7 @@ def test_the_uncertainty_that_is_left_is_stated(tau):
     true, seen, lattices = scan(tau, 0.2)
     better = context.predicted(seen, lattices)
     held = np.abs(better.positions - true.positions) < better.sigma_px[:, None]
-    assert 0.6 < held.mean() < 0.76
+    assert 0.62 < held.mean() < 0.82  # errors that are independent, as here, are overstated a little: context.ALIKE
 
 
 def test_a_second_grain_stays_where_it_is_seen():

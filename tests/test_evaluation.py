@@ -65,7 +65,7 @@ def test_best_threshold_is_the_best(given):
 def test_edge_fits_move_positions_only(given):
     counts = given.counts(1e6, np.random.default_rng(2))
     found = evaluation.found_by(partial(correlation.detect, threshold=0.05), given, counts)
-    refined = evaluation.edge_fitted(found, given, counts)
+    refined = evaluation.refined("edge", found, given, counts)
     np.testing.assert_array_equal(refined.intensity, found.intensity)
     assert 0 < np.abs(refined.positions - found.positions).max() < 1
 
@@ -78,14 +78,32 @@ def test_reflections_that_no_image_can_tell_apart_are_one():
 
 
 def test_summary_names_the_best_classical_method_of_each_figure():
-    base = {name: 0.5 for name in evaluation_report.FIGURES}
+    base = dict.fromkeys((*evaluation_report.FIGURES, *evaluation_report.POSITIONS), 0.5)
     rows = [
-        base | {"method": "network", "score": 0.9, "tilt_median_mrad": 2.0},
+        base | {"method": "network", "score": 0.9, "tilt_median_mrad": 2.0, "untilted_median_mrad": 5.0},
+        base | {"method": "multicorr, root, learned", "position_median_px": 0.1, "position_joint_px": 0.03},
         base | {"method": "multicorr", "position_median_px": 0.2},
         base | {"method": "parabolic", "score": 0.7, "position_median_px": np.nan},
     ]
     scores = pd.DataFrame([row | {"split": "test", "dose": 1e5, "thickness_A": np.nan} for row in rows])
     entry = evaluation_report.summary(scores)["test"]["100000"]
     assert entry["score"] == {"network": 0.9, "classical": 0.7, "classical_method": "parabolic"}
-    assert entry["position_median_px"]["classical_method"] == "multicorr"
+    assert entry["position_median_px"]["classical_method"] == "multicorr"  # what is learned isn't classical
+    assert entry["multicorr, root, learned"]["position_joint_px"] == 0.03
+    assert entry["tilt_median_mrad"] == {"network": 2.0, "no_tilt": 5.0}
     assert "held-out crystals, 1e+05 electrons" in evaluation_report.table({"test": {"100000": entry}})
+
+
+def test_refined_methods_come_alone_and_in_the_lattice_and_the_lattice_helps(given):
+    counts = given.counts(3e4, np.random.default_rng(3))
+    found = evaluation.found_by(partial(correlation.detect, threshold=0.05, square_root=True), given, counts)
+    table = given.table.assign(crystal="a")
+    given = Sample(given.cbed, given.probe, given.dq, table, given.true)
+    least = evaluation.floors(given, 3e4)
+    errors = {}
+    for name, peaks in evaluation.improved("multicorr, root", found, given, counts, Evaluation()):
+        columns = evaluation.scored(peaks, given, Evaluation(), False, least)
+        errors[name] = np.median(columns["error_px"])
+        assert 0.02 < np.median(columns["floor_px"]) < 0.5
+    assert list(errors) == [f"multicorr, root{kind}" for kind in ("", ", learned", ", learned, in the lattice")]
+    assert errors["multicorr, root, learned, in the lattice"] < errors["multicorr, root, learned"]

@@ -29,12 +29,28 @@ def test_the_shipped_refiner_is_what_its_card_describes_and_finds_centres():
     network, some = refinement.load(refinement.SHIPPED), made(300, 1)
     generator = torch.Generator().manual_seed(2)
     counts, electrons = some.counts(generator)
-    centre = some.offset + 0.5 * torch.randn(300, 2, generator=generator)
+    candidate = some.offset + 0.5 * torch.randn(300, 2, generator=generator)
+    outlines = some.radii(refinement.RAYS)
     with torch.inference_mode():
-        for _ in range(refinement.PASSES):
-            centre = centre + network(counts, some.probe(centre), centre, some.radii(refinement.RAYS))[0]
-    strong = electrons > 3000
-    assert (centre - some.offset)[strong].norm(dim=1).median() < 0.2
+        centre, sigma = refinement.converged(
+            network, counts, lambda at, which: some.where(which).probe(at), outlines, candidate
+        )
+    strong, error = electrons > 3000, centre - some.offset
+    assert error[strong].norm(dim=1).median() < 0.15
+    assert 0.6 < (error.abs() < sigma[:, None]).float().mean() < 0.85  # 600 errors
+
+
+def test_what_was_known_before_counts_as_much_as_it_is_certain():
+    network, some = refinement.load(refinement.SHIPPED), made(50, 4)
+    seen = some.expected * 1000, some.probe(some.offset), some.offset, some.radii(refinement.RAYS)
+    expected = some.offset + torch.tensor([0.5, 0.0])
+    with torch.inference_mode():
+        certain, _ = refinement.posterior(network, *seen, expected, torch.full((50,), 1e-3))
+        nothing, precision = refinement.posterior(network, *seen, expected, torch.full((50,), 1e3))
+        moment, alone = network(*seen)
+    assert torch.allclose(certain, expected, atol=2e-3)
+    assert torch.allclose(precision, alone, rtol=1e-3, atol=1e-4)
+    assert torch.allclose(nothing, some.offset + torch.linalg.solve(alone, moment), atol=1e-2)
 
 
 def test_a_refiner_file_gives_the_network_back(tmp_path):
@@ -48,8 +64,9 @@ def test_eight_bits_of_mantissa_in_the_convolutions_move_no_disk_by_what_matters
     network, some = refinement.load(refinement.SHIPPED), made(200, 3)
     counts, _ = some.counts(torch.Generator().manual_seed(4))
     found = []
+    seen = counts, some.probe(some.offset), some.offset, some.radii(refinement.RAYS)
     for network.bfloat16 in (False, True):
         with torch.inference_mode():
-            found.append(network(counts, some.probe(some.offset), some.offset, some.radii(refinement.RAYS))[0])
+            found.append(refinement.posterior(network, *seen, some.offset, torch.ones(200))[0])
     off = (found[0] - found[1]).norm(dim=1)
     assert 0 < off.median() < 0.003 and off.max() < 0.05, "px"

@@ -1,5 +1,6 @@
 """Training moves candidates onto centres of disks that it never saw, and its loss is smallest where it should be."""
 
+import pytest
 import torch
 
 from fourdcrystal import refiner_training
@@ -7,11 +8,31 @@ from fourdcrystal import refiner_training
 
 def test_a_short_training_places_unseen_disks_better_than_their_candidates():
     made = refiner_training.collection(1024, 0, None)
-    network = refiner_training.train(made, 150, 64, seed=0, width=24, learning_rate=5e-3)
+    network = refiner_training.train(made, 250, 48, seed=0, width=24, learning_rate=8e-3)
     strong = refiner_training.validate(network, refiner_training.validation(None, 1024))[-2:]
     assert all(figures.disks > 100 for figures in strong)
     assert all(figures.median < 0.85 * figures.candidates for figures in strong)
     assert all(0.3 < figures.coverage < 0.95 for figures in strong)
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
+    monkeypatch.setattr(refiner_training, "KEPT", 2)
+    made, path = refiner_training.collection(64, 0, None), tmp_path / "training.checkpoint"
+    whole = refiner_training.train(made, 6, 16, seed=0, width=8, learning_rate=1e-3)
+
+    def killed(step, loss):
+        if step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refiner_training.train(made, 6, 16, 0, 8, 1e-3, killed, path)
+    resumed = refiner_training.train(made, 6, 16, 0, 8, 1e-3, checkpoint=path)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_the_learning_rate_rises_stays_and_falls_to_nothing():
+    rates = [refiner_training.schedule(step, 1000) for step in range(1000)]
+    assert rates[0] < 0.01 and rates[300] == rates[700] == 1 and rates[-1] < 0.01
 
 
 def test_the_loss_is_smallest_at_the_true_offset():

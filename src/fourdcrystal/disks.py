@@ -21,7 +21,10 @@ NEAREST = 9  # disks that are drawn, the nearest ones: others are outside the cr
 RADIUS = (2.5, 11.0)  # px
 EDGE = (0.2, 0.7)  # px; width of the logistic edge
 APERTURE = (3.0, 30.0)  # radius of a disk over the spacing of a rocking map's directions
-ELECTRONS = (15.0, 3e5)  # in the disk
+ELECTRONS = (15.0, 2e6)  # in the disk
+BACKGROUND = (1e-3, 1.5)  # mean of its plane over the mean inside the disk
+FAULTY = 0.1  # share of crops with dead, weak and hot pixels
+FAULTS = (0.0, 0.0, 0.5, 2.0, 5.0)  # what such pixels count, over what they should; three in a crop
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,10 @@ class Disks:
         area = math.pi * self.radius**2
         tilt = torch.randn(count, 1, 1, 2, generator=generator)
         plane = (1 + (grid(size) * tilt).sum(-1) / size).clamp(min=0.2)
-        level = decades((1e-3, 0.6), generator, count) / area
+        level = decades(BACKGROUND, generator, count) / area
         expected = self.expected + level[:, None, None] * plane
-        return torch.poisson(expected * electrons[:, None, None], generator=generator), electrons
+        counts = torch.poisson(expected * electrons[:, None, None], generator=generator)
+        return _with_faults(counts, generator), electrons
 
 
 class Rocking:
@@ -127,7 +131,7 @@ def draw(count: int, generator: torch.Generator, size: int, rocking: Rocking | N
         return low + (high - low) * torch.rand(count, *more, generator=generator)
 
     radius, edge = decades(RADIUS, generator, count), uniform(*EDGE)
-    stretch = _ellipse(uniform(0, 0.08), uniform(0, math.pi))
+    stretch = _ellipse(uniform(0, 0.1), uniform(0, math.pi))
     offset = uniform(-0.5, 0.5, 2)
     centres = offset[:, None] + _lattice(radius, uniform(0, 1, 6))  # (B, D, 2) from the middle, the disk itself first
     local = grid(size) - centres[:, :, None, None]  # (B, D, S, S, 2) from each disk's own centre
@@ -139,6 +143,17 @@ def draw(count: int, generator: torch.Generator, size: int, rocking: Rocking | N
     brightness[:, 0] = 1
     expected = (brightness[..., None, None] * each).sum(1) / own[:, None, None]
     return Disks(expected, offset, radius, edge, stretch)
+
+
+def _with_faults(counts: Tensor, generator: torch.Generator) -> Tensor:
+    """Counts (B, S, S), in some of them three pixels dead, weak or hot."""
+    crops, size = counts.shape[:2]
+    some = torch.nonzero(torch.rand(crops, generator=generator) < FAULTY)[:, 0]
+    where = torch.randint(size * size, (len(some), 3), generator=generator)
+    gain = torch.tensor(FAULTS)[torch.randint(len(FAULTS), where.shape, generator=generator)]
+    flat = counts.reshape(crops, -1)
+    flat[some[:, None], where] = flat[some[:, None], where] * gain
+    return flat.reshape(counts.shape)
 
 
 def decades(limits: tuple[float, float], generator: torch.Generator, *shape: int) -> Tensor:

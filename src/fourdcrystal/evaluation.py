@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from fourdcrystal import catalogue, correlation, edgefit, floor, labels, metrics, quartets, seeds, vacuum
+from fourdcrystal import catalogue, context, correlation, floor, labels, lattice, metrics, quartets, seeds, vacuum
 from fourdcrystal.errors import InputError
-from fourdcrystal.inference import Detector, Method
+from fourdcrystal.inference import Detector, Method, refinement_named
 from fourdcrystal.metrics import Truth
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.reader import StoreReader
@@ -25,7 +25,9 @@ CLASSICAL: dict[str, dict[str, object]] = {
     "parabolic, root": {"subpixel": "parabolic", "square_root": True},
     "multicorr, root": {"subpixel": "multicorr", "square_root": True},
 }
-EDGE_FITTED = (NETWORK, "multicorr, root")  # whose positions edge fits refine
+REFINED = (NETWORK, "multicorr, root")  # whose positions are refined
+ALIKE = ("crystal", "orientation", "energy", "semiangle")  # patterns that agree in these share a lattice and a probe
+LEARNED, IN_LATTICE = "learned", "learned, in the lattice"
 THRESHOLDS = np.geomspace(0.002, 0.5, 30)
 SPLITS = ("test", "test_prototype")  # whichever of them the catalogue has
 BATCH = 64
@@ -153,13 +155,38 @@ def found_by(method: Method, given: Sample, counts: np.ndarray) -> Peaks:
     return Peaks(*(np.concatenate([getattr(p, n) for p in parts])[order] for n in Peaks.__dataclass_fields__))
 
 
-def edge_fitted(found: Peaks, given: Sample, counts: np.ndarray) -> Peaks:
-    """The same peaks with positions refined by edge fits, each with its own vacuum probe."""
-    positions, sigma = found.positions, found.sigma_px.copy()
+def refined(kind: str, found: Peaks, given: Sample, counts: np.ndarray) -> Peaks:
+    """The same peaks with refined positions, each with its own vacuum probe.
+
+    Args:
+        kind: What refines them, of :func:`fourdcrystal.inference.refinement_named`.
+        found: Peaks.
+        given: The sample.
+        counts: Its patterns with noise, (N, X, Y).
+    """
+    refinement, positions, sigma = refinement_named(kind), found.positions, found.sigma_px.copy()
     for index, probe in given.groups():
         rows = np.flatnonzero(np.isin(found.pattern, index))
-        refined = edgefit.refine(counts, probe, found.where(rows))
-        positions[rows], sigma[rows] = refined.positions, refined.sigma_px
+        better = refinement.apply(counts, probe, found.where(rows))
+        positions[rows], sigma[rows] = better.positions, better.sigma_px
+    return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma)
+
+
+def in_lattice(found: Peaks, given: Sample) -> Peaks:
+    """The peaks in the context of their lattices; patterns of one crystal, orientation and probe are as one scan."""
+    positions, sigma = found.positions, found.sigma_px.copy()
+    shape = given.cbed.shape[1:]
+    alike = [name for name in ALIKE if name in given.table]
+    number = given.table.groupby(alike, observed=True).ngroup().to_numpy()
+    for group in np.unique(number):
+        index = np.flatnonzero(number == group)
+        at = np.flatnonzero(np.isin(found.pattern, index))
+        some = replace(found.where(at), pattern=np.searchsorted(index, found.pattern[at]))
+        basis = lattice.find(some, shape)
+        if basis is None:
+            continue
+        better = context.predicted(some, lattice.fit(some, len(index), basis, np.array(shape) // 2))
+        positions[at], sigma[at] = better.positions, better.sigma_px
     return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma)
 
 
@@ -253,19 +280,30 @@ def evaluate(
         given = sample(path, patterns, split, settings.patterns)
         for dose in settings.dose:
             counts = given.counts(dose, seeds.generator(seed, "evaluation", split, f"{dose:g}"))
+            least = floors(given, dose)
             for name, method in tools.items():
                 ours = name == NETWORK
                 found = found_by(method, given, counts)
                 used = threshold if ours else best_threshold(found, given, settings, in_volts=False)
-                columns = scored(found.above(used), given, settings, in_volts=ours)
-                about = {"split": split, "dose": dose, "method": name, "threshold": used}
-                rows += [about | row for row in by_thickness(columns, given)]
-                if settings.edge_fit and name in EDGE_FITTED:
-                    refined = edge_fitted(found.above(used), given, counts)
-                    columns = scored(refined, given, settings, in_volts=ours)
-                    about = about | {"method": f"{name}, edge fit"}
+                for kind, peaks in improved(name, found.above(used), given, counts, settings):
+                    columns = scored(peaks, given, settings, ours, least)
+                    about = {"split": split, "dose": dose, "method": kind, "threshold": used}
                     rows += [about | row for row in by_thickness(columns, given)]
     return pd.DataFrame(rows), {"threshold": threshold}
+
+
+def improved(
+    name: str, found: Peaks, given: Sample, counts: np.ndarray, settings: Evaluation
+) -> Iterator[tuple[str, Peaks]]:
+    """A method's peaks, and those of :data:`REFINED` ones with refined positions, by the names in the tables."""
+    yield name, found
+    if name not in REFINED:
+        return
+    if settings.edge_fit:
+        yield f"{name}, edge fit", refined("edge", found, given, counts)
+    learned = refined("learned", found, given, counts)
+    yield f"{name}, {LEARNED}", learned
+    yield f"{name}, {IN_LATTICE}", in_lattice(learned, given)
 
 
 def held_out(path: Path) -> list[str]:

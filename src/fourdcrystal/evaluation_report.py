@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fourdcrystal import evaluation, files, plots
-from fourdcrystal.evaluation import NETWORK
+from fourdcrystal.evaluation import IN_LATTICE, LEARNED, NETWORK, REFINED
 from fourdcrystal.inference import Detector
 from fourdcrystal.settings import Settings
 
@@ -21,6 +21,8 @@ FIGURES = {
     "r_factor": ("R factor of |V|", False),
     "strain_rmse": ("strain RMSE", False),
 }
+# of positions refined by what is shipped; the floor is that of :mod:`fourdcrystal.floor`
+POSITIONS = ("position_median_px", "position_joint_px", "position_floor_px", "coverage", "strain_rmse")
 SPLIT_NAMES = {"test": "held-out crystals", "test_prototype": "held-out prototypes"}
 
 
@@ -51,7 +53,7 @@ def summary(scores: pd.DataFrame) -> dict[str, Any]:
         entry = {}
         for name, (_, more_is_better) in FIGURES.items():
             ours = by_method.loc[NETWORK, name]
-            others = by_method[~by_method.index.str.startswith(NETWORK)][name].dropna()
+            others = by_method[~by_method.index.map(is_learned)][name].dropna()
             best = None if others.empty else others.idxmax() if more_is_better else others.idxmin()
             entry[name] = {
                 "network": _rounded(ours),
@@ -62,9 +64,20 @@ def summary(scores: pd.DataFrame) -> dict[str, Any]:
         if fitted in by_method.index:
             for name in ("position_median_px", "position_rms_px", "strain_rmse"):
                 entry[name]["network_edge_fit"] = _rounded(by_method.loc[fitted, name])
-        entry["tilt_median_mrad"] = {"network": _rounded(by_method.loc[NETWORK, "tilt_median_mrad"])}
+        entry["tilt_median_mrad"] = {
+            "network": _rounded(by_method.loc[NETWORK, "tilt_median_mrad"]),
+            "no_tilt": _rounded(by_method.loc[NETWORK, "untilted_median_mrad"]),
+        }
+        for refined in (f"{name}, {kind}" for name in REFINED for kind in (LEARNED, IN_LATTICE)):
+            if refined in by_method.index:
+                entry[refined] = {name: _rounded(by_method.loc[refined, name]) for name in POSITIONS}
         result.setdefault(str(split), {})[f"{dose:g}"] = entry
     return result
+
+
+def is_learned(method: str) -> bool:
+    """Whether a method of the tables is learned, in whole or in part."""
+    return method.startswith(NETWORK) or LEARNED in method
 
 
 def _rounded(value: float) -> float | None:
@@ -73,13 +86,16 @@ def _rounded(value: float) -> float | None:
 
 def table(figures: dict[str, Any]) -> str:
     """The summary as text: one line per split and dose."""
-    lines = ["network / best classical method of each figure:"]
-    for split, name in SPLIT_NAMES.items():
+    lines = ["network / best classical method of each figure, and positions refined by the shipped refiner:"]
+    for split, title in SPLIT_NAMES.items():
         for dose, entry in figures.get(split, {}).items():
+            for refined in (name for name in entry if is_learned(name)):
+                said = ", ".join(f"{name} {value}" for name, value in entry[refined].items())
+                lines.append(f"{title}, {float(dose):.0e} electrons, {refined}: {said}")
             shown = ", ".join(
                 f"{FIGURES[k][0]} {entry[k]['network']} / {entry[k]['classical']}" for k in FIGURES if k in entry
             )
-            lines.append(f"{name}, {float(dose):.0e} electrons: {shown}")
+            lines.append(f"{title}, {float(dose):.0e} electrons: {shown}")
     return "\n".join(lines)
 
 

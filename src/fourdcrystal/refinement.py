@@ -2,9 +2,10 @@
 
 Around a candidate the counts are read along rays through the disk's edge, beside the vacuum probe as it would look
 there. A small network, the same for every ray and coupled around the circle, says how far out the edge lies on each
-ray and how sure that is; the offset is the weighted mean that these edges agree on, and the sum of their weights its
-inverse covariance (Nix & Weigend, ICNN 1994). What a network has to learn is thus one-dimensional: where an edge is in
-spite of contrast, which it has seen in disks cut from dynamical diffraction (:mod:`fourdcrystal.refiner_training`).
+ray and how sure that is. The centre is the weighted mean that these edges, and what was known of it before, agree on;
+the sum of their weights is its inverse covariance (Nix & Weigend, ICNN 1994). What a network has to learn is thus
+one-dimensional: where an edge is in spite of contrast, which it has seen in disks cut from dynamical diffraction
+(:mod:`fourdcrystal.refiner_training`).
 """
 
 import json
@@ -22,16 +23,16 @@ from fourdcrystal import files
 from fourdcrystal.errors import InputError
 from fourdcrystal.vacuum import Template, Vacuum
 
-FORMAT = "refiner 2"
+FORMAT = "refiner 3"
 SHIPPED = Path(__file__).parent / "data" / "refiner.safetensors"
-CALIBRATION = 1.2  # stated deviations held 56-62 % of errors on validation crystals, not 68 %
+CALIBRATION = 1.12  # of stated deviations, from multislice patterns of validation crystals with blind candidates
 SIZE = 33  # side of a crop [px]
 RAYS = 48
 DEPTHS = torch.arange(-8.0, 4.5, 0.75)  # samples of a ray from the probe's edge, outwards [px]
-NEAR = 0.7  # standard deviation of a candidate's error along each axis before anything is seen [px]
+NEAR = 1.0  # standard deviation of a candidate's error along each axis, where nothing better is known [px]
 PASSES = 3  # at most; each one starts from the offset of the one before
 SETTLED = 0.25  # stated deviations; a disk that a pass moved by less gets no further one
-FARTHEST = 2.0  # px; from the candidate
+FARTHEST = 2.5  # px; from the candidate, and of an edge from where it is expected
 
 
 def rays(radius: Tensor) -> Tensor:
@@ -95,12 +96,21 @@ class Refiner(nn.Module):
             self.head.bias.copy_(torch.tensor([0.0, -1.0]))
 
     def forward(self, counts: Tensor, probe: Tensor, centre: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-        """Offset of each disk's centre from ``centre`` [px], (N, 2), and its inverse covariance [1/px²], (N, 2, 2).
+        """What counts say about centres, a Gaussian likelihood: its moment P d, (N, 2), and precision P, (N, 2, 2).
+
+        Its maximum lies d [px] from ``centre``; P is the inverse covariance [1/px²]. Arguments as of :meth:`edges`.
+        """
+        edge, weight, normal = self.edges(counts, probe, centre, radius)
+        precision = torch.einsum("nr,nri,nrj->nij", weight, normal, normal)
+        return torch.einsum("nr,nri->ni", weight * edge, normal), precision
+
+    def edges(self, counts: Tensor, probe: Tensor, centre: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How far out the edge lies on each ray [px], (N, RAYS), its weight [1/px²], and the ray's direction, (..., 2).
 
         Args:
             counts: Crops, (N, SIZE, SIZE).
             probe: Vacuum probe of plateau 1 at ``centre``, (N, SIZE, SIZE).
-            centre: Candidates [px from the crop's middle], (N, 2).
+            centre: Where rays are read from [px from the crop's middle], (N, 2), within two pixels of the disk's own.
             radius: Of the probe's outline at each ray [px], (N, RAYS), or (1, RAYS) where all have the same.
         """
         places = rays(radius)
@@ -120,13 +130,29 @@ class Refiner(nn.Module):
         with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.bfloat16):
             stem = nn.functional.linear(inputs, self.stem.weight[..., 0], self.stem.bias)
             out = nn.functional.linear(torch.relu(self.body(stem)), self.head.weight[..., 0], self.head.bias).float()
-        edge, weight = out[..., 0], torch.exp(out[..., 1].clamp(-12, 9))
+        edge, weight = FARTHEST * torch.tanh(out[..., 0] / FARTHEST), torch.exp(out[..., 1].clamp(-9, 10))
         normal = (places[:, :, -1] / places[:, :, -1].norm(dim=-1, keepdim=True)).expand(len(counts), -1, -1)
-        precision = (
-            torch.einsum("nr,nri,nrj->nij", weight, normal, normal) + torch.eye(2, device=counts.device) / NEAR**2
-        )
-        moment = torch.einsum("nr,nri->ni", weight * edge, normal)
-        return torch.linalg.solve(precision, moment), precision
+        return edge, weight, normal
+
+
+def posterior(
+    network: Refiner, counts: Tensor, probe: Tensor, centre: Tensor, radius: Tensor, expected: Tensor, near: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Most likely centres [px from the crops' middles], (N, 2), and their inverse covariances [1/px²], (N, 2, 2).
+
+    Args:
+        network: Refiner.
+        counts: Crops, (N, SIZE, SIZE).
+        probe: Vacuum probe of plateau 1 at ``centre``, (N, SIZE, SIZE).
+        centre: Where rays are read from [px from the crops' middles], (N, 2).
+        radius: Of the probe's outline at each ray [px], (N, RAYS) or (1, RAYS).
+        expected: Where the centres were expected before anything was seen [px from the crops' middles], (N, 2).
+        near: Standard deviation of that along each axis [px], (N,).
+    """
+    moment, precision = network(counts, probe, centre, radius)
+    known = near[:, None] ** -2
+    precision = precision + known[..., None] * torch.eye(2, device=counts.device)
+    return centre + torch.linalg.solve(precision, moment + known * (expected - centre)), precision
 
 
 def crops(patterns: Tensor, index: Tensor, middles: Tensor) -> Tensor:
@@ -147,7 +173,12 @@ def crops(patterns: Tensor, index: Tensor, middles: Tensor) -> Tensor:
 
 
 def converged(
-    network: Refiner, counts: Tensor, probe: Callable[[Tensor, Tensor], Tensor], radius: Tensor, candidate: Tensor
+    network: Refiner,
+    counts: Tensor,
+    probe: Callable[[Tensor, Tensor], Tensor],
+    radius: Tensor,
+    candidate: Tensor,
+    near: float = NEAR,
 ) -> tuple[Tensor, Tensor]:
     """Centres after all passes [px from the crops' middles], (N, 2), and standard uncertainties per axis [px], (N,).
 
@@ -157,14 +188,17 @@ def converged(
         probe: Gives the vacuum probe of plateau 1 at centres (M, 2) of the crops with numbers (M,), (M, SIZE, SIZE).
         radius: Of the probe's outline at each ray [px], (N, RAYS) or (1, RAYS).
         candidate: Where to start [px from the crops' middles], (N, 2).
+        near: Standard deviation of a candidate's error along each axis [px].
     """
+    prior = candidate.new_full((len(candidate),), near)
     centre, sigma = candidate.clone(), torch.empty(len(candidate), device=candidate.device)
     moving = torch.arange(len(candidate), device=candidate.device)
     for _ in range(PASSES):
         before = centre[moving]
         each = radius if len(radius) == 1 else radius[moving]
-        offset, precision = network(counts[moving], probe(before, moving), before, each)
-        now = candidate[moving] + (before + offset - candidate[moving]).clamp(-FARTHEST, FARTHEST)
+        first = candidate[moving]
+        found, precision = posterior(network, counts[moving], probe(before, moving), before, each, first, prior[moving])
+        now = first + (found - first).clamp(-FARTHEST, FARTHEST)
         determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
         stated = CALIBRATION * torch.sqrt((precision[:, 0, 0] + precision[:, 1, 1]) / (2 * determinant))
         centre[moving], sigma[moving] = now, stated
@@ -224,11 +258,11 @@ def load(path: Path, device: str | torch.device = "cpu") -> Refiner:
         raise InputError(f"{path}: has format {metadata.get('format', 'none')!r}; this version reads {FORMAT!r}")
     network = Refiner(int(metadata["width"])).to(device)
     network.load_state_dict(weights)
-    network.bfloat16 = _has_bfloat16(torch.device(device))
+    network.bfloat16 = has_bfloat16(torch.device(device))
     return network.eval()
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 faster than single precision; where it is emulated it would be slower."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

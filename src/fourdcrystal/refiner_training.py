@@ -3,6 +3,7 @@
 Validation crystals are others than training crystals (:func:`fourdcrystal.rocking.divided`); all figures are theirs.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +18,12 @@ from fourdcrystal.progress import Progress
 from fourdcrystal.refinement import Refiner
 
 VALIDATION = 4096  # crops of validation crystals
+SPREAD = (0.2, 1.0)  # standard deviation along each axis of what is known of a centre before [px]
+RAYS_FIRST = 500  # steps in which single rays are taught where their edge is, ever less
+WARM = 200  # steps in which the learning rate rises
+COOLED = 0.25  # share of the steps, the last ones, over which it falls to nothing
+AVERAGED = 0.995  # of the averaged weights that stays at each step
+KEPT = 100  # steps between checkpoints
 CANDIDATES = 0.35  # standard deviation of a validation candidate's error along each axis [px]
 ELECTRONS = ((30, 300), (300, 1e3), (1e3, 1e4), (1e4, disks.ELECTRONS[1]))  # in a disk; figures are stated for each
 
@@ -30,7 +37,7 @@ class Recipe:
         steps: Optimiser steps.
         batch: Crops per step.
         width: Channels of a ray.
-        learning_rate: Highest one of the cycle.
+        learning_rate: Highest one.
         seed: Of everything.
     """
 
@@ -70,7 +77,7 @@ class Figures:
         )
 
 
-def make(maps: Path, recipe: Recipe, output: Path, per_crystal: int = 1) -> list[Figures]:
+def make(maps: Path, recipe: Recipe, output: Path, per_crystal: int = 1, start: Path | None = None) -> list[Figures]:
     """Make the rocking maps that are missing, train a refiner on them, and write it, with its figures beside it (JSON).
 
     Args:
@@ -78,12 +85,17 @@ def make(maps: Path, recipe: Recipe, output: Path, per_crystal: int = 1) -> list
         recipe: Of the training.
         output: Refiner's file (.safetensors).
         per_crystal: Rocking maps of each crystal.
+        start: Refiner to go on from; none: random weights.
+
+    A training that was killed goes on from OUTPUT.checkpoint, which is removed at its end.
 
     Returns:
         Figures on the validation crystals.
     """
     learnt, kept = rocking.divided(rocking.library(maps, rocking.crystals(), per_crystal, seed=0))
     made = collection(recipe.crops, recipe.seed, Rocking(learnt))
+    first = None if start is None else refinement.load(start)
+    checkpoint = output.with_suffix(".checkpoint")
     with Progress(recipe.steps, "training", "steps") as progress:
         network = train(
             made,
@@ -93,12 +105,16 @@ def make(maps: Path, recipe: Recipe, output: Path, per_crystal: int = 1) -> list
             recipe.width,
             recipe.learning_rate,
             lambda step, loss: progress.add(1),
+            checkpoint,
+            first,
         )
     figures = validate(network, validation(Rocking(kept)))
     about = asdict(recipe) | {"maps": len(learnt), "validation_maps": len(kept)}
+    about["start"] = None if start is None else hashlib.sha256(start.read_bytes()).hexdigest()
     refinement.save(output, network, about)
     with files.replaced(output.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(about | {"figures": [asdict(f) for f in figures]}, indent=1) + "\n")
+    checkpoint.unlink(missing_ok=True)
     return figures
 
 
@@ -117,7 +133,12 @@ def validate(network: Refiner, made: Disks) -> list[Figures]:
     counts, electrons = made.counts(generator)
     candidate = made.offset + CANDIDATES * torch.randn(len(made), 2, generator=generator)
     centre, sigma = refinement.converged(
-        network, counts, lambda at, which: made.where(which).probe(at), made.radii(refinement.RAYS), candidate
+        network,
+        counts,
+        lambda at, which: made.where(which).probe(at),
+        made.radii(refinement.RAYS),
+        candidate,
+        CANDIDATES,
     )
     error = (centre - made.offset).abs()
     before = (candidate - made.offset).norm(dim=1)
@@ -148,8 +169,10 @@ def train(
     width: int,
     learning_rate: float,
     progress: Callable[[int, float], None] = lambda step, loss: None,
+    checkpoint: Path | None = None,
+    start: Refiner | None = None,
 ) -> Refiner:
-    """Train a refiner on crops with known centres; weights are averaged over the last twentieth of the steps or so.
+    """Train a refiner on crops with known centres; the averaged weights of the last steps are what is returned.
 
     Args:
         made: Expected crops; each is seen at ever other doses, from ever other candidates, in eight orientations.
@@ -157,40 +180,80 @@ def train(
         batch_size: Crops per step.
         seed: Of everything.
         width: Channels.
-        learning_rate: Highest one, of AdamW with one cycle.
+        learning_rate: Highest one, of AdamW; it rises, stays, and falls over the last quarter of the steps.
         progress: Told the step and its loss.
+        checkpoint: File that a training which was killed goes on from; as long as the learning rate hadn't begun to
+            fall, with more or fewer steps, too.
+        start: Refiner whose weights are learned further; none: random ones.
     """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     network = Refiner(width)
+    if start is not None:
+        network.load_state_dict(start.state_dict())
+    network.bfloat16 = refinement.has_bfloat16(torch.device("cpu"))
     average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(1 - min(0.5, 20 / steps))
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(AVERAGED, 1 - min(0.5, 20 / steps)))
     )
     optimiser = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, learning_rate, total_steps=steps + 1, pct_start=0.05, cycle_momentum=False
-    )
+    parts, first = {"network": network, "average": average, "optimiser": optimiser}, 0
+    if checkpoint is not None and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        generator.set_state(state["generator"])
+        first = state["step"]
     network.train()
-    for step in range(steps):
+    for step in range(first, steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * schedule(step, steps)
         some = turned(made.where(torch.randint(len(made), (batch_size,), generator=generator)), step % 8)
-        loss = cost(network, some, generator)
+        loss = cost(network, some, generator, 0.0 if start is not None else max(0.0, 1 - step / RAYS_FIRST))
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        schedule.step()
         average.update_parameters(network)
         progress(step + 1, loss.item())
-    return average.module.eval()
+        if checkpoint is not None and (step + 1) % KEPT == 0:
+            state = {name: part.state_dict() for name, part in parts.items()}
+            with files.replaced(checkpoint) as temporary:
+                torch.save(state | {"generator": generator.get_state(), "step": step + 1}, temporary)
+    trained = average.module.eval()
+    trained.bfloat16 = False
+    return trained
 
 
-def cost(network: Refiner, some: Disks, generator: torch.Generator) -> Tensor:
-    """Loss of a batch at random doses, candidates as far off as first and as later passes find them."""
+def schedule(step: int, steps: int) -> float:
+    """Learning rate of a step over the highest one: a short rise, a plateau, and a linear fall to nothing."""
+    return min(1.0, (step + 1) / min(WARM, COOLED * steps), (steps - step) / (COOLED * steps))
+
+
+def cost(network: Refiner, some: Disks, generator: torch.Generator, rays: float = 0.0) -> Tensor:
+    """Loss of a batch at random doses, centres known before to random precision, read from random places near them.
+
+    What was known before is given explicitly, so what the network learns is what counts say, whatever the candidates.
+
+    Args:
+        network: Refiner.
+        some: Crops.
+        generator: Source of randomness.
+        rays: Weight of the error of each single ray's edge. At first the network is wrong everywhere, and trusting no
+            ray would be best; without this it stays there.
+    """
     counts, _ = some.counts(generator)
-    spread = disks.decades((0.05, 1.0), generator, len(some), 1)
-    candidate = some.offset + spread * torch.randn(len(some), 2, generator=generator)
-    offset, precision = network(counts, some.probe(candidate), candidate, some.radii(refinement.RAYS))
-    return negative_log_likelihood(offset, precision, some.offset - candidate)
+    spread = disks.decades(SPREAD, generator, len(some), 1)
+    expected = some.offset + spread * torch.randn(len(some), 2, generator=generator)
+    away = spread * torch.randn(len(some), 2, generator=generator)
+    centre = expected + away * (torch.rand(len(some), 1, generator=generator) < 0.5)
+    seen = counts, some.probe(centre), centre, some.radii(refinement.RAYS)
+    found, precision = refinement.posterior(network, *seen, expected, spread[:, 0])
+    loss = negative_log_likelihood(found, precision, some.offset)
+    if rays > 0:
+        edge, _, normal = network.edges(*seen)
+        true = torch.einsum("nri,ni->nr", normal, some.offset - centre)
+        loss = loss + rays * nn.functional.huber_loss(edge, true, delta=0.5)
+    return loss
 
 
 def turned(made: Disks, which: int) -> Disks:
