@@ -222,7 +222,7 @@ def bloch_table(names: list[str], folder: Path) -> None:
             row = [f"{size} beams", residual(ours, waves), residual(ours, exact), residual(waves, exact)]
             print(f"| {name}, {where}, {energy / 1e3:g} keV | {' | '.join(row)} |", flush=True)
             if energy == 200e3 and where == "on axis":
-                curves[f"{name}, 200 keV"] = case.thickness, exact, waves, ours
+                curves[f"{name}, 200 keV"] = case, waves, ours
     picture(curves, folder / "bloch.png")
 
 
@@ -244,13 +244,15 @@ def picture(curves: dict, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(curves), figsize=(2.7 * len(curves), 3.2), layout="constrained", sharey=True)
-    for axis, (name, (thickness, exact, waves, ours)) in zip(np.atleast_1d(axes), curves.items(), strict=True):
-        brightest = np.argsort(-exact.max(0), axis=None)
+    for axis, (name, (case, waves, ours)) in zip(np.atleast_1d(axes), curves.items(), strict=True):
+        depths = np.arange(5.0, case.thickness[-1], 5.0)
+        exact = fourier_series.intensities(case.crystal, case.b, 200e3, depths)
+        brightest = np.argsort(-exact.mean(0), axis=None)
         chosen = [np.unravel_index(i, exact.shape[1:]) for i in brightest[[0, 1, 5]]]  # [00] and one of each kind
         for colour, (h, k) in enumerate(chosen):
-            axis.plot(thickness, exact[:, h, k], "-", color=f"C{colour}")
-            axis.plot(thickness, waves[:, h, k], "x", color=f"C{colour}", ms=8)
-            axis.plot(thickness, ours[:, h, k], "o", color=f"C{colour}", mfc="none")
+            axis.plot(depths, exact[:, h, k], "-", color=f"C{colour}")
+            axis.plot(case.thickness, waves[:, h, k], "x", color=f"C{colour}", ms=8)
+            axis.plot(case.thickness, ours[:, h, k], "o", color=f"C{colour}", mfc="none")
         axis.set(title=name, xlabel="thickness [Å]", ylim=(0, None))
     first = np.atleast_1d(axes)[0]
     first.set_ylabel("intensity over the incident beam's")

@@ -166,9 +166,6 @@ def main() -> None:
     means = ", ".join(f"{planes[i]:.0f} Å {found[1][i].mean():.3f}" for i in range(0, len(planes), 4))
     print(f"\nmean correlation by thickness, smoothed by {SMOOTHING[1]:g} 1/Å: {means}")
     args.output.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        args.output / f"tilts_{args.crystal}.npz", planes=planes, hkl=hkl, theirs=theirs, ours=ours[best[1]]
-    )
     picture(hkl, smooth[1][0], smooth[1][1][best[1]], args.output / f"tilts_{args.crystal}.png")
 
 
@@ -178,7 +175,9 @@ def picture(hkl: np.ndarray, theirs: np.ndarray, ours: np.ndarray, path: Path) -
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    count = min(7, len(hkl))
+    one_side = hkl[:, 2] >= 0  # the others are mirror images
+    hkl, theirs, ours = hkl[one_side], theirs[one_side], ours[one_side]
+    count = min(8, len(hkl))
     figure, axes = plt.subplots(2, count, figsize=(1.7 * count, 3.8), layout="constrained", squeeze=False)
     for row, (images, name) in enumerate(((theirs, "measured"), (ours, "simulated"))):
         for axis, image, index in zip(axes[row], images, hkl, strict=False):

@@ -8,6 +8,7 @@ no set of beams to choose. Only perfect crystals with orthogonal cells can be tr
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pymatgen.core import Structure
 
 from fourdcrystal import scattering
@@ -21,11 +22,11 @@ def intensities(
     b: Mapping[str, float],
     energy: float,
     thickness: Sequence[float],
-    direction: tuple[float, float] = (0.0, 0.0),
+    direction: ArrayLike = (0.0, 0.0),
     sampling: float = 0.08,
     step: float = 0.25,
 ) -> np.ndarray:
-    """Intensities over the incident one of all beams [h k] of the crystal's own cell, (thickness, h, k), [0 0] first.
+    """Intensities over the incident one of all beams [h k] of the crystal's cell, (thickness, ..., h, k), [0 0] first.
 
     ∂ψ/∂z = (iλ/4π ∇²_xy + iσV) ψ with V = Σ V_g exp(2πi g·r); Kirkland, Advanced Computing in Electron Microscopy
     (2010), eq. 6.20.
@@ -35,7 +36,7 @@ def intensities(
         b: B of every element [Å²].
         energy: Beam energy [eV].
         thickness: Ascending thicknesses [Å]; each is rounded to a multiple of the step.
-        direction: Lateral frequency of the incident plane wave [1/Å].
+        direction: Lateral frequencies of incident plane waves [1/Å], (..., 2), each by itself.
         sampling: Coarsest lateral sampling [Å].
         step: Thickest step [Å].
 
@@ -57,10 +58,11 @@ def intensities(
     dz, inside = edges[2] / n[2], kept.reshape(n[0], n[1])
     phase = np.exp(1j * scattering.interaction(energy) * dz * potential)
     transmission = np.fft.ifft2(np.fft.fft2(phase) * inside)
-    k2 = sum(np.meshgrid(*((index[a] / edges[a] + direction[a]) ** 2 for a in (0, 1)), indexing="ij"))
+    kx, ky = (index[a] / edges[a] + np.asarray(direction)[..., a, None] for a in (0, 1))
+    k2 = kx[..., :, None] ** 2 + ky[..., None, :] ** 2
     propagator = np.where(inside, np.exp(-1j * np.pi * wavelength(energy) * dz * k2), 0)
     planes = [round(t / dz) for t in thickness]
-    wave, found = np.ones((n[0], n[1]), dtype=complex), []
+    wave, found = np.ones_like(propagator), []
     for number in range(planes[-1]):
         wave = np.fft.ifft2(np.fft.fft2(wave * transmission[number % n[2]]) * propagator)
         if number + 1 in planes:
