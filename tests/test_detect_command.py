@@ -142,6 +142,15 @@ def test_a_probe_that_the_network_never_saw_is_said(folder):
     assert "--bin 3 would help" in detector.doubts(9.0)
 
 
+def test_disks_that_the_shipped_refiner_never_saw_are_said(folder):
+    from fourdcrystal import detectors
+
+    usual = detectors.default("cpu")
+    assert usual.doubts(4.0) is None and detectors.Correlator().doubts(40.0) is None
+    assert "refiner of positions knows 2.5 to 11 px; --bin 2 or --refine edge" in usual.doubts(15.0)
+    assert "--refine none" in usual.doubts(1.5)
+
+
 def test_a_device_that_is_not_there_is_refused(folder):
     done = command(folder, "--device", "gpu")
     assert done.returncode == 2 and "--device is 'gpu'; allowed are auto, cpu, cuda" in done.stderr

@@ -86,5 +86,5 @@ class Correlator:
         return significance.refined(patterns, probe, found, self.refine.apply)
 
     def doubts(self, radius: float) -> str | None:
-        """Correlation works with every probe."""
-        return None
+        """Correlation works with every probe, a refinement that was learned doesn't."""
+        return None if self.refine is None else self.refine.doubts(radius)

@@ -1,6 +1,7 @@
 """A trained network in use: patterns and their vacuum probe go in, Bragg peaks come out."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import diskfit, edgefit, memory, modelfile, peaks, refinement, significance, vacuum
+from fourdcrystal import diskfit, disks, edgefit, memory, modelfile, peaks, refinement, significance, vacuum
 from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
 
@@ -31,10 +32,23 @@ class Refinement:
     Attributes:
         name: For tables and pictures.
         apply: Better peaks from patterns (N, X, Y), the vacuum probe (X, Y) and peaks.
+        radii: Smallest and largest radius of disks that it has learned from [px]; none: it hasn't learned.
     """
 
     name: str
     apply: Callable[[np.ndarray, np.ndarray, Peaks], Peaks]
+    radii: tuple[float, float] | None = None
+
+    def doubts(self, radius: float) -> str | None:
+        """What speaks against using it with a probe of this radius [px]; nothing if it knows such ones."""
+        if self.radii is None or self.radii[0] <= radius <= self.radii[1]:
+            return None
+        low, high = self.radii
+        mend = f"--bin {math.ceil(radius / high)} or --refine edge" if radius > high else "--refine none"
+        return (
+            f"the probe's disk has a radius of {radius:.1f} px, the refiner of positions knows {low:g} to {high:g} px; "
+            f"{mend} would be safer"
+        )
 
 
 def batch_size(shape: tuple[int, int], device: torch.device) -> int:
@@ -98,11 +112,9 @@ class Detector:
 
     def doubts(self, radius: float) -> str | None:
         """What speaks against using the network with a probe of this radius [px]; nothing if it has seen such ones."""
-        if self.trained_radii is None:
-            return None
-        low, high = self.trained_radii
+        low, high = self.trained_radii or (0.0, math.inf)
         if (1 - MARGIN) * low <= radius <= (1 + MARGIN) * high:
-            return None
+            return None if self.refine is None else self.refine.doubts(radius)
         mend = f"; --bin {round(radius / (low * high) ** 0.5)} would help" if radius > 1.5 * high else ""
         return (
             f"the probe's disk has a radius of {radius:.1f} px, the network knows {low:.1f} to {high:.1f} px, so "
@@ -200,7 +212,8 @@ def refinement_named(name: str, device: str | torch.device = "cpu") -> Refinemen
         raise InputError(
             f"'{name}' refines no positions; allowed are none, learned, disk, edge, or a learned refiner's file"
         )
-    return Refinement("learned fit", partial(_learned, refinement.load(Path(name), device), torch.device(device)))
+    network = refinement.load(Path(name), device)
+    return Refinement("learned fit", partial(_learned, network, torch.device(device)), disks.RADIUS)
 
 
 def _learned(
