@@ -134,7 +134,8 @@ def curves(path: Path, table: pd.DataFrame) -> None:
                 for i, (method, part) in enumerate(rows.groupby("method")):
                     part = part.assign(value=part["value"].astype(float)).sort_values("value")
                     style = {"lw": 2, "zorder": 3} if ours(method) else {"lw": 1, "ls": "--"}
-                    panel.plot(part["value"], part[name], ".-", color=f"C{i}", label=method, **style)
+                    style |= {"color": f"C{i}", "label": method, "marker": "."}
+                    panel.plot(part["value"], part[name] * COLUMNS[name][1], **style)
                 if name == "position_median_px":
                     part = rows[rows["method"] == "learned"].assign(value=lambda t: t["value"].astype(float))
                     part = part.sort_values("value")
