@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,3 +97,23 @@ def bucket(monkeypatch):
     client.create_bucket(Bucket="data")
     yield client
     server.stop()
+
+
+@pytest.fixture
+def small_disk_for_caches(monkeypatch):
+    """A block in which caches of downloads are opened on a disk of so many pages of the database."""
+    from fourdcrystal.downloads import Downloads
+
+    @contextmanager
+    def block(pages: int) -> Iterator[None]:
+        opened = Downloads.__init__
+
+        def on_a_small_disk(self, *arguments) -> None:
+            opened(self, *arguments)
+            self._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Downloads, "__init__", on_a_small_disk)
+            yield
+
+    return block

@@ -18,6 +18,7 @@ ELSEWHERE = {
     "pip install -c requirements.lock -e '.[gpu]'": "needs a GPU's driver",
     "pip install torch": "gigabytes of CUDA",
     "python scripts/verify.py s3://bucket/results": "tests/test_places.py",
+    "python scripts/preview.py --catalogue s3://": "tests/test_places.py",
     "python scripts/train.py experiment=cpu paths.catalogue=s3://": "tests/test_places.py",
     "tmux new": "a terminal",
     "make .venv/.demo": ".ci/run",

@@ -189,18 +189,11 @@ def test_a_server_that_only_sends_cut_off_json_is_given_up_in_one_sentence(serve
     assert "\n" not in str(caught.value)
 
 
-def test_on_a_full_disk_the_cache_keeps_what_it_had(server, tmp_path, monkeypatch):
-    opened = downloads.Downloads.__init__
-
-    def on_a_small_disk(self, *arguments):
-        opened(self, *arguments)
-        self._connection.execute("PRAGMA max_page_count = 9")
-
-    monkeypatch.setattr(downloads.Downloads, "__init__", on_a_small_disk)
-    with pytest.raises(InputError, match=r"cache: .* can't be written or read \(database or disk is full\)") as caught:
+def test_on_a_full_disk_the_cache_keeps_what_it_had(server, tmp_path, small_disk_for_caches):
+    said = r"cache: .* can't be written or read \(database or disk is full\)"
+    with small_disk_for_caches(pages=9), pytest.raises(InputError, match=said) as caught:
         list(sources.entries(settings(server, tmp_path)))
     assert "\n" not in str(caught.value)
-    monkeypatch.setattr(downloads.Downloads, "__init__", opened)
     cache = kept_in(tmp_path)
     asked = cache.listing(json.dumps({"deprecated": False, "gnome": False, "elements": []})).ids
     kept = len(asked) - len(cache.absent(asked))

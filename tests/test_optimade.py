@@ -200,18 +200,11 @@ class _Tomorrow:
         return "2999-01-01"
 
 
-def test_on_a_full_disk_the_cache_keeps_whole_pages(address, tmp_path, monkeypatch):
-    opened = downloads.Downloads.__init__
-
-    def on_a_small_disk(self, *arguments):
-        opened(self, *arguments)
-        self._connection.execute("PRAGMA max_page_count = 12")
-
-    monkeypatch.setattr(downloads.Downloads, "__init__", on_a_small_disk)
-    with pytest.raises(InputError, match=r"crystals\.optimade\.cache: .* \(database or disk is full\)") as caught:
+def test_on_a_full_disk_the_cache_keeps_whole_pages(address, tmp_path, small_disk_for_caches):
+    said = r"crystals\.optimade\.cache: .* \(database or disk is full\)"
+    with small_disk_for_caches(pages=12), pytest.raises(InputError, match=said) as caught:
         found(address)
     assert "\n" not in str(caught.value)
-    monkeypatch.setattr(downloads.Downloads, "__init__", opened)
     before = kept(tmp_path)
     assert before.pages > 0 and len(before.ids) == PAGE * before.pages
     assert len(found(address)) == len(CRYSTALS) + 1

@@ -1,5 +1,7 @@
 """A data set in an object store is read, verified and trained on like one on disk."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,18 @@ def test_a_network_is_trained_from_a_bucket_to_the_weights_of_one_trained_from_d
         training.train(settings)
         models.append((output / "model.safetensors").read_bytes())
     assert models[0] == models[1]
+
+
+def test_command_lines_take_urls(there, tmp_path):
+    def run(script: str, *arguments: str) -> str:
+        command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
+        return subprocess.run(command, check=True, text=True, capture_output=True, timeout=120).stdout
+
+    assert "nothing wrong in 4 stores" in run("verify.py", there)
+    page = tmp_path / "quartets.html"
+    places_of = ("--catalogue", f"{there}/catalogue.parquet", "--patterns", f"{there}/patterns")
+    run("preview.py", *places_of, "-n", "4", "-o", str(page))
+    assert "Si-2" in page.read_text()
 
 
 def test_one_pattern_takes_two_requests_and_then_one(there, monkeypatch):
