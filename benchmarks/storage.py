@@ -129,6 +129,28 @@ def compare(patterns: np.ndarray) -> None:
     print(f"\nEntropy of the {len(values)} rounded values, pixels independent: {bits * exact[0].size / 8e3:.1f} kB.")
 
 
+def compare_chunks(crystals: list[np.ndarray]) -> None:
+    """Table of chunk shapes for patterns of crystals, each (orientation, energy, semiangle, thickness, qx, qy)."""
+    print(
+        "\n| a chunk has | kB per pattern | kB touched by one pattern | decode one pattern, ms | index of a shard, kB |"
+    )
+    print("|---|---|---|---|---|")
+    _, energies, angles, thicknesses = crystals[0].shape[:4]
+    shapes = {
+        "**one pattern**": 1,
+        "all thicknesses": thicknesses,
+        "all semi-angles and thicknesses": angles * thicknesses,
+    }
+    codec = Blosc("zstd", 1, Blosc.BITSHUFFLE)
+    for name, images in shapes.items():
+        chunks = [c for p in crystals for c in rounded(p, PATTERN_STEP).reshape(-1, images, *p.shape[-2:])]
+        encoded = [codec.encode(np.ascontiguousarray(chunk)) for chunk in chunks]
+        _, decoding = _timed(codec.decode, encoded)
+        sizes = np.array([len(e) for e in encoded]) / 1e3
+        index = 16 * energies * angles * thicknesses // images + 4
+        print(f"| {name} | {sizes.mean() / images:.1f} | {sizes.max():.0f} | {decoding:.3f} | {index / 1e3:.2f} |")
+
+
 def whole_stores(stores: list[Path]) -> None:
     """Bytes of whole stores, by array, and those that one random quartet touches."""
     files = [f for store in stores for f in store.rglob("*") if f.is_file()]
@@ -166,16 +188,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for title, changes in RECIPES.items():
             settings = Settings.model_validate(changes)
-            stores, patterns = [], []
+            stores, simulated = [], []
             for crystal in crystals():
                 orientations, cells = production.supercells(crystal, settings)
                 instrument = production.Instrument(settings.microscope, settings.specimen, settings.detector)
                 b = production.scattering.b_factors(crystal.structure, settings.specimen.thermal)
-                patterns += [instrument.simulate(cell, b).cbed for cell in cells]
+                simulated.append(np.array([instrument.simulate(cell, b).cbed for cell in cells]))
                 stores.append(Path(folder) / title.replace(" ", "") / f"{crystal.id}.zarr")
                 production.write_patterns(stores[-1], crystal, orientations, cells, settings)
             print(f"\n### {title}\n")
-            compare(np.concatenate([p.reshape(-1, *p.shape[-2:]) for p in patterns]))
+            compare(np.concatenate([p.reshape(-1, *p.shape[-2:]) for p in simulated]))
+            compare_chunks(simulated)
             whole_stores(stores)
 
 
