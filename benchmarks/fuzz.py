@@ -6,6 +6,7 @@ python benchmarks/fuzz.py settings --minutes 1   # one target, for a look
 
 import argparse
 import contextlib
+import faulthandler
 import io
 import random
 import shutil
@@ -26,10 +27,12 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from pymatgen.core import Lattice, Structure
 
 from fourdcrystal import catalogue, recipe, scan_files, source_files, stores, verification
+from fourdcrystal.crystal_settings import Files
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Files, Settings
+from fourdcrystal.settings import Settings
 
 CORPUS = Path(".hypothesis") / "fuzz"
+HANGS = 60  # seconds after which an input is a finding, too; the program then ends
 NUMBERS = st.one_of(
     st.integers(), st.floats(), st.sampled_from([0, -1, 1e308, 1e-308, 2**63, float("nan"), float("inf")])
 )
@@ -224,12 +227,15 @@ def run(target: str, minutes: float) -> int:
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         strategy, read = TARGETS[target](Path(name))
+        CORPUS.mkdir(parents=True, exist_ok=True)
         tried = refused = 0
         findings: dict[str, str] = {}
 
         def once(case: Any) -> None:
             nonlocal tried, refused
             tried += 1
+            (CORPUS / f"{target}.last").write_text(repr(case))  # what it was, should it hang in a C library
+            faulthandler.dump_traceback_later(HANGS, exit=True)
             try:
                 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                     read(case)

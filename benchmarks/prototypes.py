@@ -18,7 +18,7 @@ import pandas as pd
 from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY, PrototypeDatabaseMatcher
 
 from fourdcrystal import limits, prototypes, source_aflow, source_files, symmetry
-from fourdcrystal.settings import Files
+from fourdcrystal.crystal_settings import Files
 from fourdcrystal.sources import Entry
 
 TABLE = Path(__file__).parents[2] / "shared" / "data" / "crystals" / "mp_45k.parquet"

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fourdcrystal import catalogue, growth, verification
+from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.selection import Candidate, select
-from fourdcrystal.settings import Crystals
 from fourdcrystal.sheet import Row
 from fourdcrystal.splits import families
 

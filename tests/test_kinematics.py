@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from fourdcrystal import catalogue, kinematics, physics_checks
+from fourdcrystal import catalogue, kinematics, physics_checks, scattering
 from fourdcrystal.settings import wavelength
 
 
 def test_the_interaction_constant_is_the_book_s():
-    assert kinematics.interaction_constant(200e3) == pytest.approx(7.2884e-4, rel=1e-4)  # 1/(V Å); Kirkland, table 2.2
-    assert kinematics.interaction_constant(100e3) == pytest.approx(9.2440e-4, rel=1e-4)
+    assert scattering.interaction(200e3) == pytest.approx(7.2884e-4, rel=1e-4)  # 1/(V Å); Kirkland, table 2.2
+    assert scattering.interaction(100e3) == pytest.approx(9.2440e-4, rel=1e-4)
 
 
 def test_a_parallel_beam_at_bragg_s_angle_grows_with_the_square_of_the_thickness():

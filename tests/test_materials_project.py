@@ -14,8 +14,8 @@ import requests
 from services import environments, mp_server
 
 from fourdcrystal import downloads, polite, source_mp, sources
+from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Crystals
 
 pytest.importorskip("mp_api", reason="mp-api is not installed")
 
@@ -82,7 +82,7 @@ def kept_in(folder) -> downloads.Downloads:
 DOWNLOAD = """
 import sys
 from fourdcrystal import sources
-from fourdcrystal.settings import Crystals
+from fourdcrystal.crystal_settings import Crystals
 list(sources.entries(Crystals(source="mp", mp={"endpoint": sys.argv[1], "cache": sys.argv[2], "batch": 5})))
 """
 

@@ -12,8 +12,8 @@ from pymatgen.core import Composition, Lattice, Structure
 from services import environments
 
 from fourdcrystal import downloads, polite, source_aflow, source_optimade, sources
+from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Crystals
 
 
 def document(id: str, structure: Structure) -> dict:
@@ -143,7 +143,7 @@ def test_a_filter_that_the_server_does_not_understand_is_refused_with_its_words(
 DOWNLOAD = """
 import sys, time
 from fourdcrystal import source_optimade, sources
-from fourdcrystal.settings import Crystals
+from fourdcrystal.crystal_settings import Crystals
 page = source_optimade.Provider.page
 source_optimade.Provider.page = lambda self, *arguments: (time.sleep(0.3), page(self, *arguments))[1]
 list(sources.entries(Crystals(source="optimade", optimade={"provider": sys.argv[1]})))

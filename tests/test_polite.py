@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from fourdcrystal import polite, source_mp, sources
+from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Crystals
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY, PrototypeDatab
 from pymatgen.core import Lattice, Structure
 
 from fourdcrystal import classification, collection, limits, prototypes, source_aflow, sources, symmetry
-from fourdcrystal.settings import Crystals, Limits
+from fourdcrystal.crystal_settings import Crystals, Limits
 
 
 def crystal(group: int, a: float, species: list[str], sites: list[list[float]]) -> Structure:

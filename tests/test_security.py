@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from made_up import row, write
 
 from fourdcrystal import catalogue, checkpoints, crystals, modelfile, packing, recipe, scan_files, sheet, source_files
+from fourdcrystal.crystal_settings import Files
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Files
 
 
 class Executes:

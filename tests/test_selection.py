@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fourdcrystal import census, classification, collection, recipe, selection, sheet, sources, splits
+from fourdcrystal.crystal_settings import Crystals, Split
 from fourdcrystal.errors import InputError
 from fourdcrystal.selection import Candidate
-from fourdcrystal.settings import Crystals, Split
 from fourdcrystal.sheet import OTHER
 from fourdcrystal.splits import Member
 

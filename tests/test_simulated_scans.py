@@ -7,7 +7,7 @@ from pymatgen.core import Lattice, Structure
 from fourdcrystal import correlation, recipe, scan_files, scan_truth, scans, simulated_scans, strain
 from fourdcrystal.crystals import Crystal
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Simulated
+from fourdcrystal.scan_settings import Simulated
 
 STRUCTURE = Structure.from_spacegroup("F-43m", Lattice.cubic(5.41), ["Zn", "S"], [[0, 0, 0], [0.25, 0.25, 0.25]])
 CRYSTAL = Crystal("ZnS", STRUCTURE, "AB_cF8_216_c_a", 216, "cubic", {})

@@ -8,8 +8,8 @@ import pytest
 from pymatgen.core import Composition, Element, Lattice, Structure
 
 from fourdcrystal import collection, sources
+from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Crystals
 
 SALT = Structure.from_spacegroup(225, Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from fourdcrystal import sheet
 from fourdcrystal.classification import Classified
+from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.crystals import SYSTEMS, crystal_system
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
 from fourdcrystal.limits import REASONS, rejection
 from fourdcrystal.selection import Candidate
-from fourdcrystal.settings import Crystals
 from fourdcrystal.sheet import SPLITS, Row
 from fourdcrystal.sources import PARTIAL_OCCUPANCY, Entry
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.crystals import structure_from_dict, structure_to_dict
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
-from fourdcrystal.settings import Crystals
 from fourdcrystal.sources import Entry, origin
 from fourdcrystal.structurefiles import members
 

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from fourdcrystal import places, recipe
 from fourdcrystal.errors import InputError
 from fourdcrystal.places import Location
-from fourdcrystal.settings import Quantity, Section
+from fourdcrystal.sections import Quantity, Section
 
 Place = Annotated[Location, BeforeValidator(places.location)]  # on disk, or in an object store
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]

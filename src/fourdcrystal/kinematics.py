@@ -6,19 +6,8 @@ A check of patterns by labels: intensities come from the multislice, |V_g| and s
 import numpy as np
 from numpy.typing import NDArray
 
+from fourdcrystal import scattering
 from fourdcrystal.settings import wavelength
-
-_REST, _COMPTON = 510998.95, 0.02426310236  # electron: rest energy [eV], Compton wavelength [Å]; CODATA 2018
-
-
-def interaction_constant(energy: float) -> float:
-    """σ = 2π m e λ / h² [1/(V Å)] with the relativistic mass; De Graef (2003), eq. 2.35.
-
-    Args:
-        energy: Beam energy [eV].
-    """
-    mass = 1 + energy / _REST
-    return 2 * np.pi * mass * wavelength(energy) / (_COMPTON**2 * _REST)
 
 
 def disk_intensity(
@@ -41,7 +30,7 @@ def disk_intensity(
     inside = np.argwhere(np.hypot(steps[:, None], steps) <= 1)
     kappa = steps[inside] * semiangle * 1e-3 / wave
     s = -g[:, 2:] - wave * ((g**2).sum(-1, keepdims=True) / 2 + g[:, :2] @ kappa.T)
-    return (interaction_constant(energy) * np.abs(vg) * thickness) ** 2 * (np.sinc(s * thickness) ** 2).mean(-1)
+    return (scattering.interaction(energy) * np.abs(vg) * thickness) ** 2 * (np.sinc(s * thickness) ** 2).mean(-1)
 
 
 def isolated(g: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import numpy as np
 import spglib
 from pymatgen.core import Lattice, Structure
 
-from fourdcrystal.settings import Limits
+from fourdcrystal.crystal_settings import Limits
 from fourdcrystal.symmetry import spacegroup
 
 COINCIDENT = 0.1  # Å; atoms that are closer are one atom, listed twice

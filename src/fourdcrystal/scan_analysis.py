@@ -9,8 +9,8 @@ from pymatgen.core import Structure
 
 from fourdcrystal import correlation, crystals, ellipticity, scan_rotation
 from fourdcrystal.analysis import Analysis, ellipse
-from fourdcrystal.detect_command import region
 from fourdcrystal.errors import InputError
+from fourdcrystal.option_types import region
 from fourdcrystal.scans import Scan
 
 NUMBER = r"-?\d+\.?\d*"

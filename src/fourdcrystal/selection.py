@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.errors import InputError
 from fourdcrystal.seeds import generator
-from fourdcrystal.settings import Crystals
 from fourdcrystal.sheet import OTHER, Row
 from fourdcrystal.splits import Member, split
 

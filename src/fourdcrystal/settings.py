@@ -6,9 +6,13 @@ these models, words the errors and makes the table in config/README.md.
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from fourdcrystal.crystal_settings import Crystals
+from fourdcrystal.scan_settings import Scan
+from fourdcrystal.sections import Ascending, Depth, Energy, Quantity, Section, Semiangle, automatic, listed
 
 ANTIALIAS = 2 / 3  # abTEM keeps this fraction of the Nyquist frequency
 COARSEST_SAMPLING, FINEST_SAMPLING = 0.1, 0.05  # Å; what the wave's sampling is chosen from (decision 0022)
@@ -20,109 +24,6 @@ def wavelength(energy: float) -> float:
     λ = h c / sqrt(E (E + 2 m c²)); De Graef, Introduction to Conventional TEM (2003), eq. 2.34. CODATA 2018 constants.
     """
     return 12398.419843320026 / math.sqrt(energy * (energy + 2 * 510998.95))
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-def _automatic(value: Any) -> Any:
-    return None if value == "auto" else value
-
-
-def Quantity(default: Any, unit: str, description: str, **limits: Any) -> Any:
-    """A field with a unit; the unit goes into the table of settings and into error messages."""
-    return Field(default, description=description, json_schema_extra={"unit": unit}, **limits)
-
-
-class Section(BaseModel):
-    """A group of settings: unknown keys refused, values fixed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-def _ascending(values: list[float]) -> list[float]:
-    if sorted(set(values)) != list(values):
-        raise ValueError("must be listed in ascending order without repeats")
-    return values
-
-
-T = TypeVar("T")
-Ascending = Annotated[list[T], BeforeValidator(_listed), AfterValidator(_ascending)]  # one value may stand for a list
-Energy = Annotated[float, Field(ge=20e3, le=1e6)]
-Semiangle = Annotated[float, Field(ge=0.05, le=50)]
-Depth = Annotated[float, Field(gt=0, le=20000)]
-Fraction = Annotated[float, Field(ge=0, le=0.9)]
-
-
-# ------------------------------------------------------------------------------------------------------------ crystals
-class Limits(Section):
-    """What can be simulated; a structure beyond a limit is counted as rejected, with the reason."""
-
-    max_sites: int = Quantity(120, "sites", "most sites in the primitive cell", ge=1, le=2000)
-    max_edge: float = Quantity(40.0, "Å", "longest edge of the primitive cell", gt=1, le=200)
-    min_distance: float = Quantity(0.65, "Å", "shortest distance between two atoms (H-H is 0.74 Å)", ge=0.1, le=3)
-
-
-class MaterialsProject(Section):
-    """Options of ``source: mp``. The key comes from MP_API_KEY or pymatgen's settings, never from here."""
-
-    endpoint: str | None = Field(None, description="address of the API; the Materials Project's own if empty")
-    database_version: str | None = Field(None, description="refuse any other version of the database; none: the newest")
-    batch: int = Quantity(300, "ids", "ids asked for in one request", ge=1, le=1000)
-    cache: Path = Field(Path(".cache/mp"), description="folder of downloaded structures, one subfolder a version")
-    offline: bool = Field(False, description="read the cache only")
-    gnome: bool = Field(False, description="also GNoME's structures, which may not be used commercially")
-    elements: list[str] = Field([], description="only crystals that contain all of these elements")
-
-
-class Optimade(Section):
-    """Options of ``source: optimade``."""
-
-    provider: str = Field("", description="alias (cod, mp, oqmd, ...) or base URL of an OPTIMADE provider")
-    filter: str = Field("", description='OPTIMADE filter, such as \'elements HAS ALL "Si","O" AND nsites<20\'')
-    max_structures: int = Quantity(1000, "structures", "stop after this many", ge=1)
-    cache: Path = Field(
-        Path(".cache/optimade"), description="folder of downloaded structures, one subfolder a version (or a day)"
-    )
-
-
-class Files(Section):
-    """Options of ``source: files``."""
-
-    paths: list[Path] = Field([], description="CIF, POSCAR or pymatgen JSON files, folders of them, or a parquet table")
-    licence: str = Field("unspecified", description="licence of the structures, kept in every store")
-    citation: str = Field("", description="how to cite the structures, kept in every store")
-
-
-class Split(Section):
-    """Which crystals the network never sees. Prototypes are held out whole."""
-
-    validation: Fraction = Field(0.1, description="fraction of crystals for early stopping")
-    test: Fraction = Field(0.1, description="fraction of crystals for evaluation, of prototypes that are trained on")
-    test_prototypes: Fraction = Field(0.1, description="fraction of prototypes held out whole, with kindred ones")
-    hold_out: list[str] = Field([], description="prototypes that are selected and held out whole in any case")
-
-
-class Crystals(Section):
-    """Which crystals."""
-
-    source: Literal["aflow", "mp", "optimade", "files"] = Field("aflow", description="where structures come from")
-    sheet: Path | None = Field(None, description="sample sheet (crystals.csv) that freezes a selection; none: select")
-    per_job: int = Quantity(1, "crystals", "simulated by one job; changes neither data nor paths", ge=1, le=10000)
-    mp: MaterialsProject = MaterialsProject()
-    optimade: Optimade = Optimade()
-    files: Files = Files()
-    limits: Limits = Limits()
-    classes: Literal["aflow", "protostructure"] = Field(
-        "aflow", description="classes are prototypes of the AFLOW library, or labels of space group and Wyckoff sites"
-    )
-    total: int | None = Quantity(None, "crystals", "scale the square-root law to this total; none: as it is", ge=1)
-    per_class_min: int = Quantity(1, "crystals", "at least this many of each prototype, if there are", ge=0)
-    per_class_max: int | None = Quantity(None, "crystals", "at most this many of each prototype", ge=1)
-    stratify: bool = Field(False, description="spread the selection of a class over its crystal systems")
-    other: bool = Field(True, description="keep crystals of no known prototype as the class 'other'")
-    split: Split = Split()
 
 
 # -------------------------------------------------------------------------------------------------------- orientations
@@ -190,7 +91,7 @@ class Specimen(Section):
     thickness: Ascending[Depth] = Quantity(
         [100.0, 200.0], "Å", "exit planes, each a multiple of slice_thickness", min_length=1
     )
-    box: Annotated[float | None, BeforeValidator(_automatic)] = Quantity(
+    box: Annotated[float | None, BeforeValidator(automatic)] = Quantity(
         None,
         "Å",
         "least lateral edge, the real one is a multiple of 1/detector.sampling; none or auto: the smallest that keeps "
@@ -284,7 +185,7 @@ class Training(Section):
 class Evaluation(Section):
     """How detectors are scored on held-out quartets."""
 
-    dose: Annotated[list[float], BeforeValidator(_listed)] = Quantity(
+    dose: Annotated[list[float], BeforeValidator(listed)] = Quantity(
         [1e4, 1e6], "electrons", "electrons per pattern; each is scored", min_length=1
     )
     patterns: int = Quantity(200, "patterns", "most patterns scored per split, spread evenly over thickness", ge=1)
@@ -292,55 +193,6 @@ class Evaluation(Section):
     match_distance: float = Quantity(
         0.05, "1/Å", "a found peak within this distance of a true one is a match", gt=0, le=1
     )
-
-
-class Simulated(Section):
-    """A 4D-STEM scan made here, with exactly known truth."""
-
-    crystal: str = Field("", description="id in the sample sheet; must not be a training crystal")
-    zone_axis: Annotated[list[int], Field(min_length=3, max_length=3)] = Field([0, 0, 1], description="[uvw] along z")
-    energy: Energy = Quantity(200e3, "eV", "beam energy")
-    semiangle_cutoff: Semiangle = Quantity(2.0, "mrad", "convergence semi-angle")
-    thickness: Depth = Quantity(400.0, "Å", "thickness")
-    grid: Annotated[list[int], Field(min_length=2, max_length=2)] = Quantity([10, 10], "positions", "scan positions")
-    strain: float = Quantity(0.02, "", "full range of the largest strain component", ge=0, le=0.2)
-    tilt: float = Quantity(5.0, "mrad", "largest tilt of the crystal, bending over the scan", ge=0, le=100)
-    dose: float = Quantity(1e6, "electrons", "electrons per pattern", gt=0, le=1e12)
-
-
-class Scan(Section):
-    """A scan to be detected: a file with its vacuum probe, or one simulated here."""
-
-    scan: Path | None = Field(None, description="4D-STEM file")
-    probe: Path | None = Field(None, description="vacuum probe: an image, or a vacuum scan to be averaged")
-    simulate: Simulated | None = Field(None, description="make the scan here instead of reading one")
-    find: Literal["network", "correlation"] = Field(
-        "network", description="what finds the peaks: a network trained here, or correlation, which needs none"
-    )
-    experiment: str | None = Field(None, description="which trained network; none: the first of training.experiments")
-    refine: str = Field("learned", description="what refines positions: none, learned, disk, edge, or a refiner's file")
-    sampling: float | None = Quantity(None, "1/Å", "size of a detector pixel, where the file has none", gt=0, le=1)
-    energy: Energy | None = Quantity(None, "eV", "beam energy, where the file has none")
-    semiangle: Semiangle | None = Quantity(None, "mrad", "semi-angle of a round probe, where there is no image of one")
-    bin: int = Quantity(1, "px", "sum so many pixels along both axes of the detector", ge=1, le=64)
-    crystal: Path | None = Field(None, description="what the specimen is: CIF, POSCAR or JSON; gives 3-D orientations")
-    zone_axis: Annotated[list[int], Field(min_length=3, max_length=3)] | None = Field(
-        None, description="[uvw] of the crystal along the beam; none: the one that fits best"
-    )
-    reference: str = Field("median", description="what is unstrained: median, crystal, or a region X0:X1,Y0:Y1")
-    chunks: int = Quantity(1, "jobs", "jobs that share the search; one more puts them together", ge=1, le=10000)
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if (self.scan is None) == (self.simulate is None):
-            raise ValueError("needs either scan (a file, with probe) or simulate")
-        if self.scan is not None and self.probe is None and self.semiangle is None and self.scan.suffix != ".npz":
-            raise ValueError("needs probe, the file of the vacuum probe, or semiangle, of a round one")
-        if self.crystal is None and (self.zone_axis is not None or self.reference == "crystal"):
-            raise ValueError("zone_axis and reference: crystal need crystal, a structure file")
-        if self.find == "correlation" and self.experiment is not None:
-            raise ValueError("names an experiment, but correlation uses no network")
-        return self
 
 
 # ----------------------------------------------------------------------------------------------------------------- all

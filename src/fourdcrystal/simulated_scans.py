@@ -18,7 +18,8 @@ from fourdcrystal import files, labels, orientation, recipe, reflections, scatte
 from fourdcrystal.crystals import Crystal
 from fourdcrystal.errors import InputError
 from fourdcrystal.progress import Progress
-from fourdcrystal.settings import Microscope, Settings, Simulated, box_edge, wavelength
+from fourdcrystal.scan_settings import Simulated
+from fourdcrystal.settings import Microscope, Settings, box_edge, wavelength
 from fourdcrystal.simulation import Instrument
 
 PROBE_ELECTRONS = 1e8  # of the vacuum probe's image: a long exposure

@@ -13,9 +13,9 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifFile, CifParser
 from pymatgen.io.vasp import Poscar
 
+from fourdcrystal.crystal_settings import Files
 from fourdcrystal.crystals import safe_id
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Files
 from fourdcrystal.sources import PARTIAL_OCCUPANCY, UNREADABLE, Entry, ordered, origin
 from fourdcrystal.structurefiles import KINDS, kind, members
 

@@ -17,10 +17,10 @@ from pymatgen.core import SETTINGS, Structure
 from tqdm import tqdm
 
 from fourdcrystal import downloads
+from fourdcrystal.crystal_settings import MaterialsProject
 from fourdcrystal.downloads import Downloads
 from fourdcrystal.errors import InputError
 from fourdcrystal.polite import Session
-from fourdcrystal.settings import MaterialsProject
 from fourdcrystal.sources import DEPRECATED, MISSING, NON_COMMERCIAL, UNREADABLE, Entry, ordered, origin
 
 ENDPOINT = "https://api.materialsproject.org/"

@@ -15,11 +15,11 @@ from pymatgen.ext.optimade import OptimadeRester
 from tqdm import tqdm
 
 from fourdcrystal import downloads
+from fourdcrystal.crystal_settings import Optimade
 from fourdcrystal.crystals import safe_id
 from fourdcrystal.downloads import Downloads
 from fourdcrystal.errors import InputError
 from fourdcrystal.polite import Session
-from fourdcrystal.settings import Optimade
 from fourdcrystal.sources import MISSING, PARTIAL_OCCUPANCY, UNREADABLE, Entry, ordered, origin
 
 IDS = 40  # ids in one filter: addresses longer than some thousand characters are refused

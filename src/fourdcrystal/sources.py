@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Crystals
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

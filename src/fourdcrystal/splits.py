@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from fourdcrystal.crystal_settings import Split
 from fourdcrystal.seeds import generator
-from fourdcrystal.settings import Split
 from fourdcrystal.sheet import OTHER
 
 

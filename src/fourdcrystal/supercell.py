@@ -54,8 +54,8 @@ def cut(structure: Structure, rotation: np.ndarray, edges: tuple[float, float], 
         positions.append(found)
         numbers.append(np.full(len(found), number, dtype=np.uint8))
     steps = np.maximum(np.round(np.concatenate(positions) / RESOLUTION), 0)  # below 0: what lay on the lower face
-    # from the entrance face on: sums over the atoms of a slice then don't depend on how thick the box is
-    order = np.lexsort((*steps.T,))
+    # from the entrance face on, and in one plane as the lattice has them: neither depends on how thick the box is
+    order = np.argsort(steps[:, 2], kind="stable")
     cell = Supercell(steps[order] * RESOLUTION, np.concatenate(numbers)[order], box)
     return replace(cell, seam_contacts=seam_contacts(cell, shortest_bond(structure)))
 
@@ -70,14 +70,19 @@ def _lattice_points(lattice: np.ndarray, offset: np.ndarray, box: np.ndarray) ->
     corners = np.array(np.meshgrid(*([0.0, edge] for edge in box))).reshape(3, -1).T - offset
     fractional = corners @ np.linalg.inv(lattice)
     low, high = np.floor(fractional.min(0)).astype(int) - 1, np.ceil(fractional.max(0)).astype(int) + 1
-    i, j = (m.ravel() for m in np.mgrid[low[a] : high[a] + 1, low[b] : high[b] + 1])
-    start = offset + i[:, None] * lattice[a] + j[:, None] * lattice[b]
-    step = np.where(np.abs(lattice[c]) < 1e-12, 1e-12, lattice[c])  # parallel to a face: an interval without end
-    ends = np.sort(np.stack([(-ON_FACE - start) / step, (box - ON_FACE - start) / step]), axis=0)
-    first, last = np.ceil(ends[0].max(1)), np.floor(ends[1].min(1))
-    counts = np.maximum(last - first + 1, 0).astype(int)
-    k = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
-    points = np.repeat(start, counts, axis=0) + k[:, None] * lattice[c]
+    i, j = (np.arange(low[n], high[n] + 1)[:, None] for n in (a, b))
+    starts = ((offset + i * lattice[a])[:, None] + j * lattice[b]).reshape(-1, 3)
+    first, last = np.full(len(starts), -np.inf), np.full(len(starts), np.inf)
+    for edge, start, step in zip(box, starts.T, lattice[c], strict=True):
+        if abs(step) < 1e-12:
+            step = 1e-12  # parallel to a face: an interval without end
+        ends = (-ON_FACE - start) / step, (edge - ON_FACE - start) / step
+        first, last = np.maximum(first, np.minimum(*ends)), np.minimum(last, np.maximum(*ends))
+    first, last = np.ceil(first), np.floor(last)
+    crossing = first <= last
+    starts, first, counts = starts[crossing], first[crossing], (last - first + 1)[crossing].astype(int)
+    k = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    points = np.repeat(starts, counts, axis=0) + k[:, None] * lattice[c]
     return points[((points >= -ON_FACE) & (points < box - ON_FACE)).all(1)]
 
 
