@@ -38,6 +38,12 @@ def test_probe_of_another_convergence_angle(good, radius):
     refused(replace(good, probe=disk((96, 96), (48, 48), radius)), "disks have a radius of about")
 
 
+def test_contrast_within_the_disks_of_a_thick_crystal_is_no_other_convergence_angle(good):
+    probe = disk((96, 96), (48, 48), 7.0)
+    thick = 100 * (probe + 5 * disk((96, 96), (50, 48), 2.5))
+    scans.check(replace(good, patterns=np.broadcast_to(thick, good.patterns.shape), probe=probe))
+
+
 def test_probe_without_a_disk(good):
     refused(replace(good, probe=np.zeros((96, 96))), "probe is empty")
     refused(replace(good, probe=np.full((96, 96), np.nan)), "not finite")

@@ -223,12 +223,15 @@ def check(scan: Scan) -> None:
 
 
 def _check_disk(scan: Scan, some: np.ndarray, radius: float) -> None:
-    """Refuse a probe whose disk is clearly of another size than the scan's brightest disk."""
-    total = some.mean(0)
+    """Refuse a probe whose disk is clearly of another size than the scan's brightest disk.
+
+    Roots of counts are looked at: where a crystal is thick, the steepest slope of counts lies within the disk.
+    """
+    total = np.sqrt(some.clip(min=0)).mean(0)
     if total.max() <= 0:
         raise InputError(f"{scan.name}: all patterns looked at are empty")
     seen = edge_radius(total, radius)
-    wanted = edge_radius(scan.probe, radius)
+    wanted = edge_radius(np.sqrt(scan.probe.clip(min=0)), radius)
     if abs(seen - wanted) > 1.5 and not 0.6 <= seen / wanted <= 1.67:
         raise InputError(
             f"{scan.name}: the disks have a radius of about {seen:.1f} px but the vacuum probe's is {wanted:.1f} px; "
