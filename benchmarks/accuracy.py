@@ -34,6 +34,7 @@ from fourdcrystal.evaluation import CLASSICAL, Sample
 from fourdcrystal.inference import Detector, refinement_named
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.progress import Progress
+from fourdcrystal.scans import Scan
 from fourdcrystal.settings import Evaluation
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -119,12 +120,12 @@ def score(given: Sample, quick: bool, model: Path | None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def scans(folder: Path, grid: int, model: Path | None) -> tuple[pd.DataFrame, list[tuple[str, object, Peaks]]]:
-    """Figures of whole scans with measured contrast, candidates found blindly, and peaks to draw maps of."""
-    tool, rows, drawn = SHARED / "tools" / "semi_experimental.py", [], []
+def measured(folder: Path, grid: int) -> Iterator[tuple[str, float, Scan]]:
+    """Name, dose and scan of every combination of measured contrast and dose; nothing where their tool is absent."""
+    tool = SHARED / "tools" / "semi_experimental.py"
     if not tool.exists():
         print("semi-experimental scans are left out: their tool and data are not beside this checkout")
-        return pd.DataFrame(), drawn
+        return
     made = [(n, *MEASURED[n], d, b) for n in MEASURED for d, b in SCAN_DOSES.items()]
     with Progress(len(made), "scans with measured contrast", "scans") as progress:
         for name, file, a, dose, background in made:
@@ -132,17 +133,23 @@ def scans(folder: Path, grid: int, model: Path | None) -> tuple[pd.DataFrame, li
             words = [sys.executable, tool, SHARED / "data" / "patterns" / f"{file}.npz", path, "--a", a]
             words += ["--grid", grid, "--dose", dose, "--background", background]
             subprocess.run([str(word) for word in words], check=True)
-            scan = scan_files.read(path)
-            for method, found in detected(scan, model):
-                errors = scan_truth.errors(scan, found.peaks, found.maps, found.in_volts)
-                rows.append({"scan": f"{name}, {dose:.0e} electrons", "method": method} | errors)
-                if dose == DOSE and method in (CANDIDATES, "learned", CONTEXT):
-                    drawn.append((f"{name}: {method}", scan, found))
+            yield name, dose, scan_files.read(path)
             progress.add(1)
+
+
+def scans(folder: Path, grid: int, model: Path | None) -> tuple[pd.DataFrame, list[tuple[str, object, Peaks]]]:
+    """Figures of whole scans with measured contrast, candidates found blindly, and peaks to draw maps of."""
+    rows, drawn = [], []
+    for name, dose, scan in measured(folder, grid):
+        for method, found in detected(scan, model):
+            errors = scan_truth.errors(scan, found.peaks, found.maps, found.in_volts)
+            rows.append({"scan": f"{name}, {dose:.0e} electrons", "method": method} | errors)
+            if dose == DOSE and method in (CANDIDATES, "learned", CONTEXT):
+                drawn.append((f"{name}: {method}", scan, found))
     return pd.DataFrame(rows), drawn
 
 
-def detected(scan: object, model: Path | None) -> Iterator[tuple[str, detection.Detected]]:
+def detected(scan: Scan, model: Path | None) -> Iterator[tuple[str, detection.Detected]]:
     """Every method's detection of a scan; the classical ones get their best threshold."""
     classical = detection.classical(scan)
     yield CANDIDATES, classical

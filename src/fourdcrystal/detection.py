@@ -157,9 +157,14 @@ def classical(scan: Scan, analysis: Analysis = PLAIN) -> Detected:
     found = search.whole(scan, searcher(scan, lowest, 64), f"{scan.name} (classical)")
     threshold = correlation.THRESHOLD
     if "centres" in scan.truth:
-        scores = [scan_truth.scores(scan, found.peaks.above(t), in_volts=False)["score"] for t in THRESHOLDS]
-        threshold = float(THRESHOLDS[int(np.argmax(scores))])
+        threshold = best_threshold(scan, found.peaks)
     return mapped(scan, "classical", replace(found, peaks=found.peaks.above(threshold)), analysis)
+
+
+def best_threshold(scan: Scan, peaks: Peaks) -> float:
+    """The one of :data:`THRESHOLDS` with which a classical method's peaks score best against a scan's truth."""
+    scores = [scan_truth.scores(scan, peaks.above(t), in_volts=False)["score"] for t in THRESHOLDS]
+    return float(THRESHOLDS[int(np.argmax(scores))])
 
 
 def edge_fitted(scan: Scan, coarse: Detected, analysis: Analysis = PLAIN) -> Detected:

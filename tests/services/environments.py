@@ -22,6 +22,7 @@ MATERIALS_PROJECT = ["emmet-api==0.87.3", "emmet-core==0.87.3", "mongomock==4.3.
 OPTIMADE = ["optimade[server]==1.5.0"]
 # older than this project's own dependencies: the last of py4DSTEM that reads its usual files needs NumPy 1
 PY4DSTEM = ["py4dstem==0.14.18", "numpy==1.26.4", "pymatgen==2024.7.18", "monty<2025.2", "pandas<3"]
+BLOBFINDER = ["libertem-blobfinder==0.6.1"]
 HYPERSPY = ["hyperspy==2.5.0", "pyxem==0.21.0"]
 # the newer line of the Materials Project's client, and what the source needs beside it
 NEWER_CLIENT = ["mp-api==0.47.0", "pymatgen==2026.10.24", "pydantic==2.14.3", "pytest==9.2.0", "filelock==4.2.11"]
