@@ -89,8 +89,10 @@ def test_a_distorting_rotation_is_refused():
     ("defect", "words"),
     [
         (lambda p, box: p[p[:, 0] > 20], "atoms of element 14 in"),
-        (lambda p, box: p * [1.01, 1, 1], "surroundings|shortest"),
-        (lambda p, box: np.concatenate([p, p[:1] + 0.3]), "closer"),
+        (lambda p, box: p * [1.01, 1, 1], "at no site"),
+        (lambda p, box: np.concatenate([p, p[:1] + 0.3]), "at no site"),
+        (lambda p, box: np.concatenate([p, p[:1]]), "same site"),
+        (lambda p, box: p[np.linalg.norm(p - box / 2, axis=1) > 6], "has no atom"),
     ],
 )
 def test_a_defective_supercell_is_refused(defect, words):

@@ -13,7 +13,8 @@ from fourdcrystal.orientation import Orientation
 
 ON_FACE = 1e-6  # Å; an atom this close to a face counts as lying on it: at the lower one inside, at the upper one out
 RESOLUTION = 1e-5  # Å; rounding hides the noise of a rotation, so that a layer of atoms stays in one slice
-SAMPLE = 40  # atoms whose whole surroundings are compared with the crystal's
+MISPLACED = 1e-4  # Å; an atom farther than this from a site of the crystal is at none
+SOUGHT = 10_000  # sites that are looked for in the box by the check that none is empty
 
 
 @dataclass(frozen=True)
@@ -118,18 +119,15 @@ def check(cell: Supercell, structure: Structure, rotation: np.ndarray) -> None:
     """Compare a supercell with the crystal it was cut from.
 
     Raises:
-        RuntimeError: if the rotation distorts, or density, composition, shortest distance or the surroundings of
-            atoms differ from the crystal's: a defect of this program, never of the input.
+        RuntimeError: if the rotation distorts, density or composition differ from the crystal's, an atom is at no site
+            of the crystal, or not alone there, or a site is empty: a defect of this program, never of the input.
     """
     rotation = np.asarray(rotation)
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-9 or np.linalg.det(rotation) < 0:
         raise RuntimeError("supercell: the rotation is not a proper one, distances would change")
     _check_filling(cell, structure)
-    bond = shortest_bond(structure)
-    tree = cKDTree(cell.positions, balanced_tree=False, compact_nodes=False)
-    if len(tree.query_pairs(bond - 1e-3, output_type="ndarray")):
-        raise RuntimeError(f"supercell: two atoms are closer than the crystal's shortest bond, {bond:.3f} Å")
-    _check_surroundings(cell, structure, rotation, tree, reach=2.0 * bond)
+    if len(cell.numbers):  # a thin box may lie between two layers
+        _check_sites(cell, structure, rotation)
 
 
 def _check_filling(cell: Supercell, structure: Structure) -> None:
@@ -158,35 +156,62 @@ def _widest_spacing(structure: Structure) -> float:
     return float(1 / np.linalg.norm(near @ reciprocal, axis=1).min())
 
 
-def _check_surroundings(
-    cell: Supercell, structure: Structure, rotation: np.ndarray, tree: cKDTree, reach: float
-) -> None:
-    """Vectors from sampled atoms to all their neighbours are the crystal's, rotated: distances, angles and metric."""
-    inside = np.flatnonzero(((cell.positions > reach) & (cell.positions < cell.box - reach)).all(1))
-    sample = inside[:: max(1, len(inside) // SAMPLE)]
-    centre, neighbour, image, _ = structure.get_neighbor_list(reach)
-    vectors = structure.cart_coords[neighbour] + image @ structure.lattice.matrix - structure.cart_coords[centre]
-    vectors = vectors @ rotation.T
-    species = np.array(structure.atomic_numbers)
-    surroundings = [(species[s], vectors[centre == s], species[neighbour[centre == s]]) for s in range(len(species))]
-    for atom, nearby in zip(sample, tree.query_ball_point(cell.positions[sample], reach - 1e-4), strict=True):
-        others = np.array([n for n in nearby if n != atom], dtype=int)
-        found = cell.positions[others] - cell.positions[atom]
-        if not any(
-            number == cell.numbers[atom] and _same(found, cell.numbers[others], around, kinds, reach - 1e-4)
-            for number, around, kinds in surroundings
-        ):
-            raise RuntimeError(f"supercell: the surroundings of atom {atom} are not those of any site of the crystal")
+def _check_sites(cell: Supercell, structure: Structure, rotation: np.ndarray) -> None:
+    """Each atom is at a site of the crystal, alone, and of its element; sites that are looked for are not empty.
+
+    So all distances, angles and surroundings are the crystal's. A site is recognised by the voxel of the unit cell that
+    it is in: voxels are so small that two sites never share one, and no site is near a voxel's face.
+    """
+    matrix, corner = structure.lattice.matrix, np.array([cell.box[0] / 2, cell.box[1] / 2, 0.0])
+    parts = np.ceil(3.03 * np.array(structure.lattice.abc) / shortest_bond(structure))
+    shift = np.array([_farthest(along) for along in (structure.frac_coords * parts).T]) / parts
+
+    def located(fractional: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Unit cell, (N, 3), and number of the voxel in it, (N,)."""
+        unit = np.floor(fractional - shift)
+        voxel = np.floor((fractional - shift - unit) * parts)
+        return unit.astype(np.int64), voxel @ [1, parts[0], parts[0] * parts[1]]
+
+    unit, voxel = located(structure.frac_coords)
+    order = np.argsort(voxel)
+    sites, species, voxel = (
+        structure.frac_coords[order] - unit[order],
+        np.array(structure.atomic_numbers)[order],
+        voxel[order],
+    )
+    fractional = (cell.positions - corner) @ rotation @ structure.lattice.inv_matrix
+    unit, found = located(fractional)
+    site = np.minimum(np.searchsorted(voxel, found), len(sites) - 1)
+    off = (fractional - unit - sites[site]) @ matrix
+    wrong = (np.einsum("ij,ij->i", off, off) > MISPLACED**2) | (species[site] != cell.numbers)
+    if wrong.any():
+        raise RuntimeError(f"supercell: atom {wrong.argmax()} is at no site of its element in the crystal")
+    low = unit.min(0) - 1  # with the next unit cells around
+    span = unit.max(0) + 2 - low
+
+    def key(unit: np.ndarray, site: np.ndarray) -> np.ndarray:
+        return ((unit - low) @ [1, span[0], span[0] * span[1]]) * len(sites) + site
+
+    present = np.sort(key(unit, site))
+    if (present[1:] == present[:-1]).any():
+        raise RuntimeError("supercell: two atoms are at the same site of the crystal")
+    around = np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)]).astype(np.int64)
+    some = unit[:: max(1, len(unit) * len(around) * len(sites) // SOUGHT)]
+    near = np.repeat((some[:, None] + around).reshape(-1, 3), len(sites), axis=0)
+    sought = np.tile(np.arange(len(sites)), len(some) * len(around))
+    position = (near + sites[sought]) @ matrix @ rotation.T + corner
+    inside = ((position > MISPLACED) & (position < cell.box - MISPLACED)).all(1)
+    expected = key(near[inside], sought[inside])
+    if (present[np.searchsorted(present[:-1], expected)] != expected).any():
+        raise RuntimeError("supercell: a site of the crystal has no atom in the box")
 
 
-def _same(found: np.ndarray, numbers: np.ndarray, around: np.ndarray, kinds: np.ndarray, reach: float) -> bool:
-    within = np.linalg.norm(around, axis=1) <= reach
-    if within.sum() != len(found):
-        return False
-    if not len(found):
-        return True
-    distance, match = cKDTree(around[within]).query(found)
-    return bool(distance.max() < 1e-4 and (kinds[within][match] == numbers).all())
+def _farthest(places: np.ndarray) -> float:
+    """The place from 0 to 1 that is farthest from all others, which repeat with a period of 1."""
+    places = np.sort(places % 1)
+    gaps = np.diff(places, append=places[0] + 1)
+    widest = gaps.argmax()
+    return float(places[widest] + gaps[widest] / 2) % 1
 
 
 def write(path: str | Path, orientations: list[Orientation], cells: list[Supercell]) -> None:
