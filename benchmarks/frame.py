@@ -1,9 +1,10 @@
 """One raw frame of a nanobeam experiment without vacuum probe: how well do the peaks of each method lie on one lattice?
 
-Nothing is known about the frame but its voltage, so this is a qualitative look: the number of peaks, of those within a
-pixel of the lattice that fits best, and their RMS distance from it. The probe is taken to be round.
+Nothing is known about the frame, so this is a qualitative look: the number of peaks, of those within a pixel of the
+lattice that fits best, and their RMS distance from it. The probe is taken to be round and as large as the brightest
+disk.
 
-    python benchmarks/frame.py ../shared/data/patterns/dd020.dm3 --radius 5 -o frame.png
+    python benchmarks/frame.py ../shared/data/patterns/dd020.dm3 -o frame.png
 """
 
 import argparse
@@ -14,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fourdcrystal import correlation, lattice, plots, scan_files, significance
+from fourdcrystal import correlation, lattice, plots, scan_files, scans, significance
 from fourdcrystal.inference import refinement_named
 from fourdcrystal.peaks import Peaks
-from fourdcrystal.settings import wavelength
 
-ENERGY, DQ = 300e3, 0.01  # eV; 1/Å, assumed: only the probe's radius in pixels matters here
+FIRST = 0.03  # of the detector's side; about how large a disk is looked for
 NEAR = 1.0  # px from the lattice
 CLASSICAL = {
     "parabolic": {"subpixel": "parabolic"},
@@ -44,23 +44,26 @@ def found(image: np.ndarray, probe: np.ndarray, threshold: float) -> dict[str, P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frame", type=Path)
-    parser.add_argument("--radius", type=float, default=5.0, help="of the probe's disk [px]")
-    parser.add_argument("--threshold", type=float, default=0.1, help="weakest disk over the strongest")
+    parser.add_argument("--radius", type=float, help="of the probe's disk [px]; none: measured")
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.1, 0.02], help="weakest disk over strongest")
     parser.add_argument("-o", "--output", type=Path, help="picture")
     args = parser.parse_args()
     if not args.frame.exists():
         sys.exit(f"{args.frame} is not here: nothing to look at")
-    semiangle = args.radius * DQ * wavelength(ENERGY) * 1e3
-    scan = scan_files.read(args.frame, sampling=DQ, energy=ENERGY, semiangle=semiangle)
-    image = scan.read(slice(0, 1), slice(0, 1))[0].clip(min=0)
-    made = found(image, scan.probe, args.threshold)
-    print(f"{args.frame.name}, {date.today()}, {platform.machine()}\n")
-    print("| method | peaks | on the lattice | RMS distance of those [px] |\n|---|---|---|---|")
-    basis = lattice.find(made["learned fit"], scan.shape)
-    for name, peaks in made.items():
-        distance = off(peaks, basis, np.array(scan.centre))
-        near = distance[distance < NEAR]
-        print(f"| {name} | {len(peaks)} | {len(near)} | {np.sqrt((near**2).mean()):.3f} |")
+    image = np.asarray(scan_files.load(args.frame)["patterns"], dtype=float).clip(min=0)
+    radius = args.radius or scans.edge_radius(np.sqrt(image), FIRST * min(image.shape))
+    probe = correlation.round_probe(image.shape, correlation.brightest_disk(image, radius), radius)
+    print(f"{args.frame.name}, {date.today()}, {platform.machine()}, disks of {radius:.2f} px\n")
+    print(
+        "| weakest / strongest | method | peaks | on the lattice | RMS distance of those [px] |\n|---|---|---|---|---|"
+    )
+    for threshold in args.thresholds:
+        made = found(image, probe, threshold)
+        basis = lattice.find(made["learned fit"], image.shape)
+        for name, peaks in made.items():
+            distance = off(peaks, basis, np.array(correlation.centre(probe)))
+            near = distance[distance < NEAR]
+            print(f"| {threshold:g} | {name} | {len(peaks)} | {len(near)} | {np.sqrt((near**2).mean()):.3f} |")
     if args.output:
         with plots.figure(args.output, 1, 2, (5.0, 5.0)) as (_, axes):
             for panel, name in zip(axes[0], ("multicorr, root", "learned fit"), strict=True):
