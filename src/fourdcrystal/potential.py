@@ -91,14 +91,11 @@ def slices(
     elements = np.unique(cell.numbers).astype(np.int64)
     key = cell.numbers * np.int64(count) + index
     order = np.argsort(key, kind="stable")
-    key, index = key[order], index[order]
-    place, weight = spread(cell.positions[order, :2] / grid.sampling, grid.n, placement)
-    # in pairs of slices: the first is the real part, the second the imaginary part of a complex array
-    place[0] *= 2 * grid.n
-    place[1] = 2 * place[1] + index % 2
+    key, odd = key[order], index[order] % 2
+    pixels = cell.positions[order, :2] / grid.sampling
     symbols = [chemical_symbols[e] for e in elements]
     tables = [wave.kernel(factors(grid, symbol, b[symbol], placement, wave.full)) for symbol in symbols]
-    # atoms of each element in each pair of slices
+    # atoms of each element in each pair of slices, which are the real and the imaginary part of a complex array
     starts = np.searchsorted(key, elements[:, None] * count + np.arange(0, count, 2))
     stops = np.searchsorted(key, elements[:, None] * count + np.minimum(np.arange(2, count + 2, 2), count))
     made = xp.empty((grid.n, grid.n), dtype=xp.complex64)
@@ -106,7 +103,9 @@ def slices(
         empty = True
         for table, start, stop in zip(tables, starts[:, pair], stops[:, pair], strict=True):
             if start < stop:
-                wave.put(_sums(place[..., start:stop], weight[..., start:stop], grid.n, xp))
+                # few atoms at a time: what they are spread over stays in the cache
+                place, weight = spread(pixels[start:stop], grid.n, placement)
+                wave.put(_sums(place, weight, odd[start:stop], grid.n, xp))
                 wave.forward(table, add=not empty)
                 empty = False
         if empty:
@@ -118,9 +117,9 @@ def slices(
             yield made.imag
 
 
-def _sums(place: np.ndarray, weight: np.ndarray, n: int, xp: ModuleType) -> Any:
-    """What atoms give to each point, (n, n), complex; ``place`` and ``weight`` are (2, width, N)."""
-    points = (place[0, :, None] + place[1]).ravel()
+def _sums(place: np.ndarray, weight: np.ndarray, odd: np.ndarray, n: int, xp: ModuleType) -> Any:
+    """What atoms give to each point, (n, n), complex; ``place``, ``weight`` (2, width, N); ``odd``: imaginary, (N,)."""
+    points = ((2 * n * place[0])[:, None] + (2 * place[1] + odd)).ravel()
     shares = (weight[0, :, None] * weight[1]).ravel()
     sums = xp.bincount(xp.asarray(points), weights=xp.asarray(shares), minlength=2 * n * n)
     return sums.view(xp.complex128).reshape(n, n)
