@@ -33,7 +33,10 @@ def spectrum(
         InputError: if the aperture's picture can't be used, or the grid can't resolve the aberrations' phase.
     """
     amplitude = _amplitude(grid, energy, semiangle_cutoff, microscope.aperture, direction)
-    phase = aberration_phase(grid.frequencies, energy, microscope.aberrations)
+    lit = np.abs(grid.frequencies[np.concatenate(np.nonzero(amplitude))]).max(initial=0.0)
+    seen = np.flatnonzero(np.abs(grid.frequencies) <= lit)  # the aperture is small: phases are needed only there
+    amplitude = amplitude[np.ix_(seen, seen)]
+    phase = aberration_phase(grid.frequencies[seen], energy, microscope.aberrations)
     inside = amplitude > 0
     if any(np.abs(np.diff(phase, axis=a))[np.minimum(*_pair(inside, a))].max(initial=0.0) > np.pi for a in (0, 1)):
         raise InputError(
@@ -41,8 +44,10 @@ def spectrum(
             f"pixel of a {grid.edge:g} Å box to the next, so the probe is larger than the box; allowed are a larger "
             "specimen.box or smaller aberrations"
         )
-    to_middle = (-1.0) ** (np.arange(grid.n) - grid.n // 2)  # exp(-2πi k·r) at half the box
-    return (amplitude * np.exp(-1j * phase) * to_middle[:, None] * to_middle).astype(np.complex64)
+    to_middle = (-1.0) ** (seen - grid.n // 2)  # exp(-2πi k·r) at half the box
+    centred = np.zeros((grid.n, grid.n), np.complex64)
+    centred[np.ix_(seen, seen)] = amplitude * np.exp(-1j * phase) * to_middle[:, None] * to_middle
+    return centred
 
 
 def pupil(grid: Grid, energy: float, semiangle_cutoff: float, microscope: Microscope) -> np.ndarray:
