@@ -121,8 +121,9 @@ def _sums(place: np.ndarray, weight: np.ndarray, odd: np.ndarray, n: int, xp: Mo
     """What atoms give to each point, (n, n), complex; ``place``, ``weight`` (2, width, N); ``odd``: imaginary, (N,)."""
     points = ((2 * n * place[0])[:, None] + (2 * place[1] + odd)).ravel()
     shares = (weight[0, :, None] * weight[1]).ravel()
-    sums = xp.bincount(xp.asarray(points), weights=xp.asarray(shares), minlength=2 * n * n)
-    return sums.view(xp.complex128).reshape(n, n)
+    sums = xp.zeros(2 * n * n, dtype=xp.float32)
+    xp.add.at(sums, xp.asarray(points), xp.asarray(shares))
+    return sums.view(xp.complex64).reshape(n, n)
 
 
 def spread(pixels: np.ndarray, n: int, placement: Placement = "exact") -> tuple[np.ndarray, np.ndarray]:
