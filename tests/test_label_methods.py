@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from hann_peaks import peak
 from known_crystals import BRAVAIS_LATTICES, GALLIUM_ARSENIDE, GOLD, SAPPHIRE, STRONTIUM_TITANATE
 from pymatgen.core import Structure
 from scipy.signal.windows import tukey
@@ -35,21 +36,6 @@ CASES = {
     "a triclinic crystal anyhow": (TRICLINIC, Rotation.random(rng=np.random.default_rng(8)).as_matrix()),
     "a monoclinic crystal, 20 mrad off [010]": (MONOCLINIC, leaning(MONOCLINIC, (0, 1, 0), 0.02)),
 }
-
-
-def peak(image, around):
-    """Place [px] and height of a peak of one frequency under Hann's window (Rife & Vincent 1970)."""
-    corner = np.round(around).astype(int) - 1
-    part = image[corner[0] : corner[0] + 3, corner[1] : corner[1] + 3]
-    top = np.array(np.unravel_index(part.argmax(), part.shape)) + corner
-    place, height = top.astype(float), image[tuple(top)]
-    for axis in (0, 1):
-        low, high = (image[tuple(top + step * np.eye(2, dtype=int)[axis])] for step in (-1, 1))
-        ratio = max(low, high) / image[tuple(top)]
-        shift = max((2 * ratio - 1) / (ratio + 1), 1e-9)
-        place[axis] += shift if high > low else -shift
-        height *= np.pi * shift * (1 - shift**2) / np.sin(np.pi * shift)
-    return place, height
 
 
 FLAT = 0.08  # 1/Å; reflections that lie higher are damped by more than their leakage into other heights

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from hann_peaks import peak
 from known_crystals import GALLIUM_ARSENIDE, GOLD, SILICON, STRONTIUM_TITANATE
 
 from fourdcrystal import (
@@ -196,25 +197,6 @@ def fourier_labels():
     cell = supercell.cut(SILICON, rotation, (50.0, 50.0), 100.0)
     found = reflections.reflections(SILICON, rotation, 1.2, [ENERGY], 0.1, b)
     return (*label_fft.maps(cell, seen, 2.0, b), found)
-
-
-def peak(image, around):
-    """Place [px] and height of a peak, from the largest pixel near a place and its neighbours.
-
-    Exact for one frequency under Hann's window: with R = A(1)/A(0), δ = (2R - 1)/(R + 1), and A(0) is lower than the
-    peak by sin(πδ) / (πδ (1 - δ²)) along each axis (Rife & Vincent, Bell Syst. Tech. J. 49 (1970) 197).
-    """
-    corner = np.round(around).astype(int) - 1
-    part = image[corner[0] : corner[0] + 3, corner[1] : corner[1] + 3]
-    top = np.array(np.unravel_index(part.argmax(), part.shape)) + corner
-    place, height = top.astype(float), image[tuple(top)]
-    for axis in (0, 1):
-        low, high = (image[tuple(top + step * np.eye(2, dtype=int)[axis])] for step in (-1, 1))
-        ratio = max(low, high) / image[tuple(top)]
-        shift = max((2 * ratio - 1) / (ratio + 1), 1e-9)
-        place[axis] += shift if high > low else -shift
-        height *= np.pi * shift * (1 - shift**2) / np.sin(np.pi * shift)
-    return place, height
 
 
 def test_analytic_labels_and_those_of_2021_agree_in_place_and_strength(fourier_labels):
