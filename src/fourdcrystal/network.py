@@ -5,6 +5,8 @@ Both begin with the correlation of pattern and probe in Fourier space. ``ccunet`
 Mater. 8, 254 (2022)) runs a complex U-Net on the spectrum, transforms its result back and ends with real convolutions.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +37,7 @@ def normalised(counts: Tensor) -> Tensor:
     return (counts / mean.clamp(min=torch.finfo(counts.dtype).tiny)).clamp(min=0).sqrt()
 
 
-class DiskNetwork(nn.Module):
+class DiskNetwork(nn.Module, ABC):
     """What both variants share: inputs, outputs and their scales.
 
     Args:
@@ -68,9 +70,9 @@ class DiskNetwork(nn.Module):
             )
         return self.maps(normalised(cbed), probe)
 
+    @abstractmethod
     def maps(self, pattern: Tensor, probe: Tensor) -> Tensor:
         """The variant's own part of :meth:`raw`, from the normalised pattern."""
-        raise NotImplementedError
 
     def forward(self, cbed: Tensor, probe: Tensor) -> dict[str, Tensor]:
         """Maps ``vg`` [V] and ``qz`` [1/Å], each (B, 1, X, Y), of patterns [counts] and probes, each (B, 1, X, Y).
