@@ -28,6 +28,8 @@ def given():
         truths.append((np.full(len(points), i), points, np.exp(-np.hypot(*g.T) / 0.5), g, counted))
     probes = np.array([disk(SHAPE, (40, 40), radius) for radius in radii])
     table = pd.DataFrame({"energy": 0, "semiangle": [0, 1, 0, 1], "thickness_A": thickness})
+    table["purpose"] = ["zone_axis", "mistilted", "zone_axis", "random"]
+    table["mistilt_mrad"] = [0.0, 12.0, 0.0, 0.0]
     true = Truth(*(np.concatenate(column) for column in zip(*truths, strict=True)))
     return Sample(np.array(images) * probes.sum((1, 2))[:, None, None], probes, np.full(4, DQ), table, true)
 
@@ -44,10 +46,11 @@ def test_every_pattern_is_searched_with_its_own_probe_and_scored(given):
     assert (np.diff(found.pattern) >= 0).all() and set(found.pattern) == {0, 1, 2, 3}
     threshold = evaluation.best_threshold(found, given, Evaluation(), in_volts=False)
     columns = evaluation.scored(found.above(threshold), given, Evaluation(), in_volts=False)
-    rows = list(evaluation.by_thickness(columns, given))
-    assert [row["thickness_A"] for row in rows[:2]] == [100, 200] and np.isnan(rows[2]["thickness_A"])
-    assert rows[2]["score"] > 0.95 and rows[2]["position_median_px"] < 0.1
-    assert rows[2]["reflections"] == rows[0]["reflections"] + rows[1]["reflections"] == given.true.counted.sum()
+    everything, thin, thick, *tilted = evaluation.by_condition(columns, given)
+    assert np.isnan(everything["thickness_A"]) and [thin["thickness_A"], thick["thickness_A"]] == [100, 200]
+    assert everything["score"] > 0.95 and everything["position_median_px"] < 0.1
+    assert everything["reflections"] == thin["reflections"] + thick["reflections"] == given.true.counted.sum()
+    assert [(row["tilt"], row["patterns"]) for row in tilted] == [("on axis", 2), ("10–30", 1), ("random", 1)]
 
 
 def test_best_threshold_is_the_best(given):
@@ -57,7 +60,7 @@ def test_best_threshold_is_the_best(given):
 
     def score(threshold):
         columns = evaluation.scored(found.above(threshold), given, Evaluation(), in_volts=False)
-        return list(evaluation.by_thickness(columns, given))[-1]["score_weighted"]
+        return next(evaluation.by_condition(columns, given))["score_weighted"]
 
     assert score(best) >= max(score(t) for t in evaluation.THRESHOLDS[::6]) - 0.02
 
@@ -85,7 +88,7 @@ def test_summary_names_the_best_classical_method_of_each_figure():
         base | {"method": "multicorr", "position_median_px": 0.2},
         base | {"method": "parabolic", "score": 0.7, "position_median_px": np.nan},
     ]
-    scores = pd.DataFrame([row | {"split": "test", "dose": 1e5, "thickness_A": np.nan} for row in rows])
+    scores = pd.DataFrame([row | {"split": "test", "dose": 1e5, "thickness_A": np.nan, "tilt": ""} for row in rows])
     entry = evaluation_report.summary(scores)["test"]["100000"]
     assert entry["score"] == {"network": 0.9, "classical": 0.7, "classical_method": "parabolic"}
     assert entry["position_median_px"]["classical_method"] == "multicorr"  # what is learned isn't classical

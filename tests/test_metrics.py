@@ -1,5 +1,7 @@
 """Scores count what they say they count."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,8 +74,17 @@ def test_a_uniform_stretch_of_positions_is_a_strain():
 def test_tilt_error_is_the_angle_between_the_planes():
     at = np.array([[20, 20], [30, 60], [70, 35], [60, 80], [45, 12]], float)
     q = (at - 50) * 0.02
-    scores = summarised(found(at, qz=-(q @ [0.003, 0.004])), truth(at, np.ones(5)))
+    g = np.column_stack([q, -(q @ [0.01, 0.0])])
+    tilted = replace(truth(at, np.ones(5)), g=g)
+    scores = summarised(found(at, qz=-(q @ [0.007, 0.004])), tilted)
     assert scores["tilt_median_mrad"] == pytest.approx(5, rel=1e-3)
+    assert scores["untilted_median_mrad"] == pytest.approx(10, rel=1e-3)
+
+
+def test_on_an_axis_no_tilt_is_right_and_says_nothing_about_a_method():
+    at = np.array([[20, 20], [30, 60], [70, 35], [60, 80], [45, 12]], float)
+    scores = summarised(found(at, qz=np.zeros(5)), truth(at, np.ones(5)))
+    assert np.isnan(scores["tilt_median_mrad"]) and np.isnan(scores["untilted_median_mrad"])
 
 
 def test_classical_intensities_get_each_patterns_best_scale():

@@ -10,7 +10,19 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from fourdcrystal import catalogue, context, correlation, floor, labels, lattice, metrics, quartets, seeds, vacuum
+from fourdcrystal import (
+    catalogue,
+    conditions,
+    context,
+    correlation,
+    floor,
+    labels,
+    lattice,
+    metrics,
+    quartets,
+    seeds,
+    vacuum,
+)
 from fourdcrystal.errors import InputError
 from fourdcrystal.inference import Detector, Method, refinement_named
 from fourdcrystal.metrics import Truth
@@ -29,7 +41,6 @@ REFINED = (NETWORK, "multicorr, root")  # whose positions are refined
 ALIKE = ("crystal", "orientation", "energy", "semiangle")  # patterns that agree in these share a lattice and a probe
 LEARNED, IN_LATTICE = "learned", "learned, in the lattice"
 THRESHOLDS = np.geomspace(0.002, 0.5, 30)
-SPLITS = ("test", "test_prototype")  # whichever of them the catalogue has
 BATCH = 64
 MEDIAN_DISTANCE = float(np.sqrt(2 * np.log(2)))  # in a plane, over the deviation along an axis
 
@@ -255,7 +266,7 @@ def best_threshold(found: Peaks, given: Sample, settings: Evaluation, in_volts: 
 def evaluate(
     path: Path, patterns: Path, detector: Detector, settings: Evaluation, seed: int
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Score the network and the classical methods on held-out crystals and prototypes, for each dose and thickness.
+    """Score the network and the classical methods on held-out crystals and prototypes, for each dose and condition.
 
     Each classical method gets, for each split and dose, the threshold that scores best on the very patterns it is
     scored on. The network's is chosen once, on the validation crystals.
@@ -268,10 +279,10 @@ def evaluate(
         seed: Of the counting noise.
 
     Returns:
-        One row per split, dose, thickness (NaN: all) and method; and the network's threshold.
+        One row per split, dose, method and group of :mod:`fourdcrystal.conditions`; and the network's threshold.
     """
     tools = methods(detector)
-    middle = float(np.median(settings.dose))
+    middle = float(np.exp(np.median(np.log(settings.dose))))
     known = sample(path, patterns, "validation", max(1, settings.patterns // 2))
     noisy = known.counts(middle, seeds.generator(seed, "evaluation", "validation"))
     threshold = best_threshold(found_by(tools[NETWORK], known, noisy), known, settings, in_volts=True)
@@ -288,7 +299,7 @@ def evaluate(
                 for kind, peaks in improved(name, found.above(used), given, counts, settings):
                     columns = scored(peaks, given, settings, ours, least)
                     about = {"split": split, "dose": dose, "method": kind, "threshold": used}
-                    rows += [about | row for row in by_thickness(columns, given)]
+                    rows += [about | row for row in by_condition(columns, given)]
     return pd.DataFrame(rows), {"threshold": threshold}
 
 
@@ -313,7 +324,7 @@ def held_out(path: Path) -> list[str]:
         InputError: if it has none of them.
     """
     there = set(catalogue.read(path, columns=["split"])["split"].unique())
-    found = [split for split in SPLITS if split in there]
+    found = [split for split in conditions.SPLITS if split in there]
     if not found:
         raise InputError(
             f"{path}: has no held-out crystals to evaluate on; crystals.split.test or test_prototypes must be above 0"
@@ -321,10 +332,8 @@ def held_out(path: Path) -> list[str]:
     return found
 
 
-def by_thickness(columns: dict[str, np.ndarray], given: Sample) -> Iterator[dict[str, float]]:
-    """Scores of each thickness, and of all together (thickness NaN)."""
-    thickness = given.table["thickness_A"].to_numpy()
-    for value in [*np.unique(thickness), np.nan]:
-        group = np.ones(len(thickness), bool) if np.isnan(value) else thickness == value
+def by_condition(columns: dict[str, np.ndarray], given: Sample) -> Iterator[dict[str, float | str]]:
+    """Scores of all patterns, of each thickness and of each tilt (:func:`fourdcrystal.conditions.groups`)."""
+    for about, group in conditions.groups(given.table):
         picked = {name: column[group] for name, column in columns.items()}
-        yield {"thickness_A": float(value), **metrics.summary(picked, given.dq[group])}
+        yield {**about, **metrics.summary(picked, given.dq[group])}

@@ -1,4 +1,4 @@
-"""The evaluation on disk: scores.csv, summary.json and plots over thickness and dose."""
+"""The evaluation on disk: scores.csv, summary.json and curves over thickness, dose and tilt."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fourdcrystal import evaluation, files, plots
+from fourdcrystal import accuracy_curves, evaluation, files
+from fourdcrystal.conditions import SPLITS
 from fourdcrystal.evaluation import IN_LATTICE, LEARNED, NETWORK, REFINED
 from fourdcrystal.inference import Detector
 from fourdcrystal.settings import Settings
@@ -23,11 +24,10 @@ FIGURES = {
 }
 # of positions refined by what is shipped; the floor is that of :mod:`fourdcrystal.floor`
 POSITIONS = ("position_median_px", "position_joint_px", "position_floor_px", "coverage", "strain_rmse")
-SPLIT_NAMES = {"test": "held-out crystals", "test_prototype": "held-out prototypes"}
 
 
 def make(catalogue: Path, patterns: Path, model: Path, output: Path, settings: Settings, device: str) -> None:
-    """Evaluate a model and write scores.csv, plots and, last, summary.json.
+    """Evaluate a model and write scores.csv, curves and, last, summary.json.
 
     Raises:
         InputError: if the catalogue, a store or the model can't be used.
@@ -36,8 +36,7 @@ def make(catalogue: Path, patterns: Path, model: Path, output: Path, settings: S
     scores, chosen = evaluation.evaluate(catalogue, patterns, detector, settings.evaluation, settings.seed)
     with files.replaced(output / "scores.csv") as path:
         scores.to_csv(path, index=False, float_format="%.6g")
-    over_thickness(output / "scores.png", scores)
-    tilt_error(output / "tilt.png", scores)
+    accuracy_curves.draw(output, scores)
     figures = summary(scores) | chosen
     with files.replaced(output / "summary.json") as path:
         path.write_text(json.dumps(figures, indent=2) + "\n")
@@ -45,8 +44,8 @@ def make(catalogue: Path, patterns: Path, model: Path, output: Path, settings: S
 
 
 def summary(scores: pd.DataFrame) -> dict[str, Any]:
-    """Network and best classical method, figure by figure, for each split and dose over all thicknesses."""
-    overall = scores[scores["thickness_A"].isna()]
+    """Network and best classical method, figure by figure, for each split and dose over all thicknesses and tilts."""
+    overall = scores[scores["thickness_A"].isna() & (scores["tilt"] == "")]
     result: dict[str, Any] = {}
     for (split, dose), rows in overall.groupby(["split", "dose"]):
         by_method = rows.set_index("method")
@@ -85,66 +84,15 @@ def _rounded(value: float) -> float | None:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The summary as text: one line per split and dose."""
-    lines = ["network / best classical method of each figure, and positions refined by the shipped refiner:"]
-    for split, title in SPLIT_NAMES.items():
+    """The summary as text: a block for each split and dose."""
+    lines = []
+    for split, title in SPLITS.items():
         for dose, entry in figures.get(split, {}).items():
-            for refined in (name for name in entry if is_learned(name)):
+            lines.append(f"{title}, {float(dose):.0e} electrons: network / best classical method of each figure")
+            for name, (label, _) in FIGURES.items():
+                if name in entry:
+                    lines.append(f"  {label:<32} {entry[name]['network']} / {entry[name]['classical']}")
+            for refined in filter(is_learned, entry):
                 said = ", ".join(f"{name} {value}" for name, value in entry[refined].items())
-                lines.append(f"{title}, {float(dose):.0e} electrons, {refined}: {said}")
-            shown = ", ".join(
-                f"{FIGURES[k][0]} {entry[k]['network']} / {entry[k]['classical']}" for k in FIGURES if k in entry
-            )
-            lines.append(f"{title}, {float(dose):.0e} electrons: {shown}")
+                lines += [f"  {refined}:", f"    {said}"]
     return "\n".join(lines)
-
-
-def over_thickness(path: Path, scores: pd.DataFrame) -> None:
-    """Every figure over thickness, network and classical methods, one column a split and dose."""
-    rows = scores[scores["thickness_A"].notna()]
-    columns = [(key, part) for key, part in rows.groupby(["split", "dose"])]
-    with plots.figure(path, len(FIGURES), len(columns), (3.2, 1.9)) as (_, axes):
-        for line, (name, (label, _)) in enumerate(FIGURES.items()):
-            top = (
-                1.02
-                if name.startswith("score")
-                else 1.05 * float(np.nanmax(rows[name]))
-                if rows[name].notna().any()
-                else 1.0
-            )
-            for column, ((split, dose), part) in enumerate(columns):
-                panel = axes[line, column]
-                _curves(panel, part, name)
-                panel.set_ylim(0, top)
-                if column == 0:
-                    panel.set_ylabel(label)
-                if line == 0:
-                    panel.set_title(f"{SPLIT_NAMES[split]}, {dose:.0e} electrons")
-                if line == len(FIGURES) - 1:
-                    panel.set_xlabel("thickness [Å]")
-        axes[0, 0].legend(fontsize=6)
-
-
-def _curves(panel: Any, rows: pd.DataFrame, name: str) -> None:
-    for i, (method, part) in enumerate(rows.groupby("method")):
-        ours = method == NETWORK
-        style = (
-            {"color": plots.COLOURS["ours"], "lw": 2, "zorder": 3}
-            if ours
-            else {"lw": 1, "ls": "--", "color": f"C{i + 1}"}
-        )
-        panel.plot(part["thickness_A"], part[name], "o-" if ours else ".", label=method, **style)
-
-
-def tilt_error(path: Path, scores: pd.DataFrame) -> None:
-    """Error of the tilt from q_z over thickness, for each split and dose; classical methods can't tell."""
-    rows = scores[(scores["method"] == NETWORK) & scores["thickness_A"].notna()]
-    with plots.figure(path, size=(4.0, 2.8)) as (_, axes):
-        for (split, dose), part in rows.groupby(["split", "dose"]):
-            axes[0, 0].plot(
-                part["thickness_A"], part["tilt_median_mrad"], "o-", label=f"{SPLIT_NAMES[split]}, {dose:.0e}"
-            )
-        axes[0, 0].set_xlabel("thickness [Å]")
-        axes[0, 0].set_ylabel("median error of the tilt from $q_z$ [mrad]")
-        axes[0, 0].set_ylim(bottom=0)
-        axes[0, 0].legend(fontsize=6)

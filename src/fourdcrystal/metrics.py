@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 
 from fourdcrystal.peaks import Peaks
 
+TILTED = 1e-3  # rad; a smaller tilt is none
 LEAST_SIGMA = 0.03  # px; added to stated deviations where they weigh peaks, so that none rules a fit alone
 
 
@@ -212,7 +213,8 @@ def summary(columns: dict[str, np.ndarray], dq: np.ndarray) -> dict[str, float]:
         score and score_v, TP / (TP + FP + FN), plain and weighted by |V|; position_median_px (median over patterns of
         each pattern's median), position_rms_px and the same in 1/Å; position_joint_px, after a joint fit; coverage,
         share of errors along an axis within the stated deviation; r_factor; strain_rmse (median-free RMS over
-        patterns) and strain_median; tilt_median_mrad, and untilted_median_mrad for the answer "no tilt".
+        patterns) and strain_median; tilt_median_mrad, and untilted_median_mrad for the answer "no tilt", both over the
+        patterns that are tilted by more than :data:`TILTED`.
     """
     sums = {name: float(np.nansum(columns[name])) for name in columns}
 
@@ -224,6 +226,7 @@ def summary(columns: dict[str, np.ndarray], dq: np.ndarray) -> dict[str, float]:
         return float(np.median(values)) if len(values) else float("nan")
 
     strain = columns["strain"][np.isfinite(columns["strain"])]
+    tilted = columns["untilted"] > TILTED  # on an axis "no tilt" is right, and many patterns are on one
     floor = {"position_floor_px": middle(columns["floor_px"])} if "floor_px" in columns else {}
     return {
         "patterns": len(columns["tp"]),
@@ -239,7 +242,7 @@ def summary(columns: dict[str, np.ndarray], dq: np.ndarray) -> dict[str, float]:
         "r_factor": ratio(sums["r_numerator"], sums["r_denominator"]),
         "strain_rmse": float(np.sqrt(np.mean(strain**2))) if len(strain) else float("nan"),
         "strain_median": middle(strain),
-        "tilt_median_mrad": 1e3 * middle(columns["tilt"]),
-        "untilted_median_mrad": 1e3 * middle(columns["untilted"]),
+        "tilt_median_mrad": 1e3 * middle(columns["tilt"][tilted]),
+        "untilted_median_mrad": 1e3 * middle(columns["untilted"][tilted]),
         **floor,
     }

@@ -5,15 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-SPLITS = {"test": "held-out crystals", "test_prototype": "held-out prototypes"}
-COMPARED = {  # figure: name, unit, factor, format
-    "score": ("detection score TP/(TP+FP+FN)", "", 1, ".2f"),
-    "score_weighted": ("detection score, intensity-weighted", "", 1, ".2f"),
-    "position_median_px": ("median position error", "px", 1, ".2f"),
-    "r_factor": ("R factor of |V|", "", 1, ".2f"),
-    "strain_rmse": ("strain RMSE", "%", 100, ".2f"),
+from fourdcrystal.conditions import SPLITS
+
+COMPARED = {  # figure: name, the same in a word, unit, factor
+    "score": ("detection score TP/(TP+FP+FN)", "score", "", 1),
+    "score_weighted": ("detection score, intensity-weighted", "weighted", "", 1),
+    "position_median_px": ("median position error", "position", " px", 1),
+    "r_factor": ("R factor of |V|", "R", "", 1),
+    "strain_rmse": ("strain RMSE", "strain", " %", 100),
 }
-ONLY_SCANS = {"tilt_median_mrad": ("median tilt error", "mrad", 1, ".2f")}
+ONLY_SCANS = {"tilt_median_mrad": ("median tilt error", "tilt", " mrad", 1)}
 
 Rows = list[tuple[str, str]]
 
@@ -69,18 +70,20 @@ def sections(figures: dict[str, Any]) -> dict[str, Rows]:
                 made[heading] = [
                     (
                         title,
-                        f"{_number(entry[key]['network'], form, factor)} / {_best(entry[key], form, factor)} {unit}",
+                        f"{_number(entry[key]['network'], factor)} / {_best(entry[key], factor)}{unit}",
                     )
-                    for key, (title, unit, factor, form) in COMPARED.items()
+                    for key, (title, _, unit, factor) in COMPARED.items()
                     if key in entry
                 ]
     for name, found in figures["detection"].items():
         lines = [("Bragg vectors", f"{found['peaks']:,} in {' x '.join(map(str, found['positions']))} patterns")]
-        compared = found.get("error", {})
-        for key, (title, unit, factor, form) in (COMPARED | ONLY_SCANS).items():
-            values = [f"{_number(errors.get(key), form, factor)} ({method})" for method, errors in compared.items()]
-            if any(key in errors for errors in compared.values()):
-                lines.append((title, f"{' / '.join(values)} {unit}"))
+        for method, errors in found.get("error", {}).items():
+            said = [
+                f"{word} {_number(errors[key], factor)}{unit}"
+                for key, (_, word, unit, factor) in (COMPARED | ONLY_SCANS).items()
+                if key in errors
+            ]
+            lines.append((method, ", ".join(said)))
         made[f"Scan '{name}'"] = lines
     made["Where"] = [
         ("report", f"{folder}/report.html"),
@@ -99,20 +102,20 @@ def sections(figures: dict[str, Any]) -> dict[str, Rows]:
     return made
 
 
-def _number(value: float | None, form: str, factor: float) -> str:
-    return "none" if value is None else format(value * factor, form)
+def _number(value: float | None, factor: float) -> str:
+    return "none" if value is None else f"{value * factor:.2f}"
 
 
-def _best(entry: dict[str, Any], form: str, factor: float) -> str:
+def _best(entry: dict[str, Any], factor: float) -> str:
     name = entry.get("classical_method")
-    return _number(entry["classical"], form, factor) + (f" ({name})" if name else "")
+    return _number(entry["classical"], factor) + (f" ({name})" if name else "")
 
 
 def text(figures: dict[str, Any]) -> str:
     """The page for a terminal."""
     lines = []
     for heading, rows in sections(figures).items():
-        lines += ["", heading, *(f"  {name:<38} {value}".rstrip() for name, value in rows)]
+        lines += ["", heading, *(f"  {name:<37} {value}".rstrip() for name, value in rows)]
     return "\n".join(lines).lstrip("\n") + "\n"
 
 

@@ -186,7 +186,7 @@ class Evaluation(Section):
     """How detectors are scored on held-out quartets."""
 
     dose: Annotated[list[float], BeforeValidator(listed)] = Quantity(
-        [1e4, 1e6], "electrons", "electrons per pattern; each is scored", min_length=1
+        [3e3, 1e4, 1e5, 1e6], "electrons", "electrons per pattern; each is scored", min_length=1
     )
     patterns: int = Quantity(200, "patterns", "most patterns scored per split, spread evenly over thickness", ge=1)
     edge_fit: bool = Field(False, description="also score positions refined by edge fits; slow")

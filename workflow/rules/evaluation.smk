@@ -4,7 +4,7 @@
 rule evaluate:
     """Held-out patterns with counting noise, searched by the network and by classical correlation.
 
-    Scores, position errors, R factors, strain and tilt errors over thickness and dose. The classical methods get their
+    Scores, position errors, R factors, strain and tilt errors over thickness, dose and tilt. The classical methods get their
     best threshold for each split and dose; the network's is chosen on the validation crystals.
     """
     input:
@@ -13,17 +13,23 @@ rule evaluate:
     output:
         scores=f"{RESULTS}/evaluation/{{experiment}}/scores.csv",
         summary=f"{RESULTS}/evaluation/{{experiment}}/summary.json",
-        figures=report(
-            f"{RESULTS}/evaluation/{{experiment}}/scores.png",
-            caption="../report/evaluation.rst",
+        thickness=report(
+            f"{RESULTS}/evaluation/{{experiment}}/over_thickness.png",
+            caption="../report/evaluation_thickness.rst",
             category="4 Evaluation",
-            labels={"experiment": "{experiment}", "figure": "scores over thickness"},
+            labels={"experiment": "{experiment}", "figure": "accuracy over thickness"},
+        ),
+        dose=report(
+            f"{RESULTS}/evaluation/{{experiment}}/over_dose.png",
+            caption="../report/evaluation_dose.rst",
+            category="4 Evaluation",
+            labels={"experiment": "{experiment}", "figure": "accuracy over dose"},
         ),
         tilt=report(
-            f"{RESULTS}/evaluation/{{experiment}}/tilt.png",
+            f"{RESULTS}/evaluation/{{experiment}}/over_tilt.png",
             caption="../report/evaluation_tilt.rst",
             category="4 Evaluation",
-            labels={"experiment": "{experiment}", "figure": "tilt from q_z"},
+            labels={"experiment": "{experiment}", "figure": "accuracy over tilt"},
         ),
     log:
         f"{RESULTS}/logs/evaluate/{{experiment}}.log",
