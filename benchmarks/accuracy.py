@@ -20,14 +20,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from pathlib import Path
 
 import accuracy_report as report
 import numpy as np
 import pandas as pd
 
-from fourdcrystal import correlation, detection, evaluation, held_out, scan_files, scan_truth
+from fourdcrystal import detection, evaluation, held_out, scan_files, scan_truth
 from fourdcrystal import metrics as figures
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.evaluation import CLASSICAL, Sample
@@ -65,7 +64,7 @@ def found_by_all(given: Sample, counts: np.ndarray, model: Path | None) -> Itera
     """Method, its peaks at its best threshold, and whether their intensities are in volts."""
     best: dict[str, Peaks] = {}
     for name, options in CLASSICAL.items():
-        method = partial(correlation.detect, **options, threshold=float(evaluation.THRESHOLDS[0]))
+        method = evaluation.correlated(**options, threshold=float(evaluation.THRESHOLDS[0]))
         found = evaluation.found_by(method, given, counts)
         best[name] = found.above(evaluation.best_threshold(found, given, SETTINGS, in_volts=False))
         yield name, best[name], False

@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from fourdcrystal.settings import wavelength
+
 
 def disk(shape, centre, radius, edge=0.35):
     """A disk with a soft edge, (X, Y); centre (..., 2) and radius [px] broadcast."""
@@ -48,6 +50,7 @@ def quartets(n, shape=(64, 64), radius=3.0, dq=0.04, spacing=11.0, contrast=0.5,
     stacked = {name: torch.stack(values) for name, values in batch.items()}
     return stacked | {
         "dq": torch.full((n,), dq),
+        "curvature": torch.full((n,), wavelength(200e3) * dq**2),
         "energy": torch.full((n,), 200e3),
         "row": torch.arange(n),
     }

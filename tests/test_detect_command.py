@@ -25,7 +25,8 @@ def folder(tmp_path_factory):
     torch.manual_seed(0)
     model = experiment.Model(name="ccunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0])
     recipe = {"model": model.model_dump()}
-    modelfile.save(path / "model.safetensors", network.build(model), recipe, {"labels": {"width": 1.5}})
+    about = {"labels": {"width": 1.5}, "radius_px": [2.0, 6.0], "shape": [32, 36]}
+    modelfile.save(path / "model.safetensors", network.build(model), recipe, about)
     return path
 
 
@@ -135,8 +136,7 @@ def test_a_probe_that_the_network_never_saw_is_said(folder):
     from fourdcrystal.inference import Detector
 
     detector = Detector.load(folder / "model.safetensors")
-    assert detector.doubts(3.0) is None, "a model that doesn't say what it knows"
-    detector.trained_radii = (2.0, 5.0)
+    detector.trained_radii, detector.trained_shape = (2.0, 5.0), (32, 32)
     assert detector.doubts(3.0) is None
     assert "radius of 9.0 px, the network knows 2.0 to 5.0 px" in detector.doubts(9.0)
     assert "--bin 3 would help" in detector.doubts(9.0)

@@ -1,13 +1,11 @@
 """Evaluation scores each method on the same noisy patterns, each with its own vacuum probe."""
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 import pytest
 from disk_patterns import disk, lattice_points, pattern
 
-from fourdcrystal import correlation, evaluation, evaluation_report
+from fourdcrystal import evaluation, evaluation_report
 from fourdcrystal.evaluation import Sample
 from fourdcrystal.metrics import Truth
 from fourdcrystal.settings import Evaluation
@@ -27,7 +25,7 @@ def given():
         g = np.column_stack([(points - points[0]) * DQ, np.zeros(len(points))])
         truths.append((np.full(len(points), i), points, np.exp(-np.hypot(*g.T) / 0.5), g, counted))
     probes = np.array([disk(SHAPE, (40, 40), radius) for radius in radii])
-    table = pd.DataFrame({"energy": 0, "semiangle": [0, 1, 0, 1], "thickness_A": thickness})
+    table = pd.DataFrame({"energy_eV": 200e3, "semiangle": [0, 1, 0, 1], "thickness_A": thickness})
     table["purpose"] = ["zone_axis", "mistilted", "zone_axis", "random"]
     table["mistilt_mrad"] = [0.0, 12.0, 0.0, 0.0]
     true = Truth(*(np.concatenate(column) for column in zip(*truths, strict=True)))
@@ -41,7 +39,7 @@ def test_noise_has_the_dose_that_was_asked_for(given):
 
 def test_every_pattern_is_searched_with_its_own_probe_and_scored(given):
     counts = given.counts(1e6, np.random.default_rng(0))
-    search = partial(correlation.detect, threshold=0.005)
+    search = evaluation.correlated(threshold=0.005)
     found = evaluation.found_by(search, given, counts)
     assert (np.diff(found.pattern) >= 0).all() and set(found.pattern) == {0, 1, 2, 3}
     threshold = evaluation.best_threshold(found, given, Evaluation(), in_volts=False)
@@ -55,7 +53,7 @@ def test_every_pattern_is_searched_with_its_own_probe_and_scored(given):
 
 def test_best_threshold_is_the_best(given):
     counts = given.counts(3e4, np.random.default_rng(1))
-    found = evaluation.found_by(partial(correlation.detect, threshold=0.002), given, counts)
+    found = evaluation.found_by(evaluation.correlated(threshold=0.002), given, counts)
     best = evaluation.best_threshold(found, given, Evaluation(), in_volts=False)
 
     def score(threshold):
@@ -67,7 +65,7 @@ def test_best_threshold_is_the_best(given):
 
 def test_edge_fits_move_positions_only(given):
     counts = given.counts(1e6, np.random.default_rng(2))
-    found = evaluation.found_by(partial(correlation.detect, threshold=0.05), given, counts)
+    found = evaluation.found_by(evaluation.correlated(threshold=0.05), given, counts)
     refined = evaluation.refined("edge", found, given, counts)
     np.testing.assert_array_equal(refined.intensity, found.intensity)
     assert 0 < np.abs(refined.positions - found.positions).max() < 1
@@ -99,7 +97,7 @@ def test_summary_names_the_best_classical_method_of_each_figure():
 
 def test_refined_methods_come_alone_and_in_the_lattice_and_the_lattice_helps(given):
     counts = given.counts(3e4, np.random.default_rng(3))
-    found = evaluation.found_by(partial(correlation.detect, threshold=0.05, square_root=True), given, counts)
+    found = evaluation.found_by(evaluation.correlated(threshold=0.05, square_root=True), given, counts)
     table = given.table.assign(crystal="a")
     given = Sample(given.cbed, given.probe, given.dq, table, given.true)
     least = evaluation.floors(given, 3e4)

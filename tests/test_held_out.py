@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from disk_patterns import disk, lattice_points, pattern
 
-from fourdcrystal import correlation, evaluation, held_out, rocking
+from fourdcrystal import evaluation, held_out, rocking
 from fourdcrystal.evaluation import Sample
 from fourdcrystal.metrics import Truth
 from fourdcrystal.settings import Evaluation
@@ -21,14 +21,14 @@ def made(crystal: str) -> Sample:
     g = np.column_stack([(points - points[0]) * DQ, np.zeros(len(points))])
     true = Truth(np.zeros(len(points), int), points, np.ones(len(points)), g, np.arange(len(points)) > 0)
     probe = disk(SHAPE, (48.0, 48.0), RADIUS)
-    table = pd.DataFrame({"crystal": [crystal], "energy": 2e5, "semiangle": 2.0, "thickness_A": 100.0})
+    table = pd.DataFrame({"crystal": [crystal], "energy_eV": 2e5, "semiangle": 2.0, "thickness_A": 100.0})
     cbed = probe.sum() * pattern(SHAPE, points, RADIUS, 1.0)
     return Sample(cbed[None], probe[None], np.array([DQ]), table, true)
 
 
 def position_error(given: Sample) -> float:
     counts = given.counts(1e7, np.random.default_rng(0))
-    found = evaluation.found_by(lambda p, v: correlation.detect(p, v, threshold=0.05), given, counts)
+    found = evaluation.found_by(evaluation.correlated(threshold=0.05), given, counts)
     columns = evaluation.scored(found, given, Evaluation(), in_volts=False)
     assert columns["tp"][0] > 8
     return float(columns["error_px"][0])

@@ -9,6 +9,9 @@ from fourdcrystal import experiment, inference, labels, modelfile, network
 from fourdcrystal.errors import InputError
 from fourdcrystal.inference import Detector
 
+SEEN = {"labels": {"width": 1.5}, "radius_px": [2.0, 6.0], "shape": [64, 64]}
+CURVATURE = 0.0251 * 0.02**2  # 1/Å
+
 
 class Known(torch.nn.Module):
     """Stands in for a trained network: draws the same labels, whatever it sees; remembers the shape it saw."""
@@ -23,7 +26,7 @@ class Known(torch.nn.Module):
     def forward(self, cbed, probe):
         assert cbed.shape == probe.shape
         self.seen = tuple(cbed.shape[-2:])
-        strength, qz = np.array([[9.0, 4.0]]), np.array([[0.0, 0.02]])
+        strength, qz = np.array([[9.0, 4.0]]), np.array([[0.0, 2000.0]])
         maps = labels.draw(self.at[None], strength, qz, self.seen, 1.5)
         return {
             name: torch.as_tensor(m)[None].expand(len(cbed), -1, -1, -1)
@@ -33,50 +36,67 @@ class Known(torch.nn.Module):
 
 @pytest.fixture
 def detector():
-    trained = modelfile.TrainedModel(Known([[30.2, 25.6], [15.5, 44.1]]), {}, {"labels": {"width": 1.5}}, "test")
+    trained = modelfile.TrainedModel(Known([[30.2, 25.6], [15.5, 44.1]]), {}, SEEN, "test")
     return Detector(trained)
 
 
 def test_any_size_is_padded_for_the_network_and_positions_stay(detector):
-    found = detector.detect(np.ones((2, 50, 61), np.float32), disk((50, 61), (25, 30), 3))
+    found = detector.detect(np.ones((2, 50, 61), np.float32), disk((50, 61), (25, 30), 3), CURVATURE)
     assert detector.network.seen == (56, 64)
     assert len(found) == 4
     np.testing.assert_allclose(found.of_pattern(1).positions, [[30.2, 25.6], [15.5, 44.1]], atol=1e-3)
-    np.testing.assert_allclose(found.of_pattern(0).qz, [0, 0.02], atol=1e-3)
+    np.testing.assert_allclose(found.of_pattern(0).qz, [0, 2000 * CURVATURE], rtol=1e-3, atol=1e-5)
 
 
 def test_empty_and_spoiled_patterns_have_no_peaks(detector):
     patterns = np.ones((4, 64, 64), np.float32)
     patterns[1], patterns[2, 3, 3] = 0, np.nan
-    found = detector.detect(patterns, disk((64, 64), (32, 32), 3))
+    found = detector.detect(patterns, disk((64, 64), (32, 32), 3), CURVATURE)
     assert np.bincount(found.pattern, minlength=4).tolist() == [2, 0, 0, 2]
-    assert len(detector.detect(np.zeros((2, 64, 64)), disk((64, 64), (32, 32), 3))) == 0
+    assert len(detector.detect(np.zeros((2, 64, 64)), disk((64, 64), (32, 32), 3), CURVATURE)) == 0
 
 
 def test_batches_do_not_change_what_is_found(detector, monkeypatch):
     patterns = np.ones((5, 64, 64), np.float32)
-    whole = detector.detect(patterns, disk((64, 64), (32, 32), 3))
+    whole = detector.detect(patterns, disk((64, 64), (32, 32), 3), CURVATURE)
     monkeypatch.setitem(inference.MOST, "cpu", 2 * 64 * 64)
-    parts = detector.detect(patterns, disk((64, 64), (32, 32), 3))
+    parts = detector.detect(patterns, disk((64, 64), (32, 32), 3), CURVATURE)
     np.testing.assert_array_equal(parts.pattern, whole.pattern)
     np.testing.assert_allclose(parts.positions, whole.positions)
 
 
 def test_threshold_is_a_fraction_of_the_strongest(detector):
-    assert len(detector.detect(np.ones((1, 64, 64)), disk((64, 64), (32, 32), 3), threshold=0.6)) == 1
+    assert len(detector.detect(np.ones((1, 64, 64)), disk((64, 64), (32, 32), 3), CURVATURE, threshold=0.6)) == 1
 
 
 def test_a_model_file_makes_a_detector_and_its_results_are_the_same_each_time(tmp_path):
     torch.manual_seed(0)
     model = experiment.Model(name="ccunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0])
-    modelfile.save(
-        tmp_path / "m.safetensors", network.build(model), {"model": model.model_dump()}, {"labels": {"width": 2}}
-    )
+    modelfile.save(tmp_path / "m.safetensors", network.build(model), {"model": model.model_dump()}, SEEN)
     detector = Detector.load(tmp_path / "m.safetensors")
     patterns = np.random.default_rng(0).poisson(5.0, (3, 40, 44)).astype(np.float32)
     one, other = (detector.maps(patterns, disk((40, 44), (20, 22), 3)) for _ in range(2))
     assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
     assert one[0].shape == (3, 40, 44)
+
+
+def test_large_patterns_are_binned_for_the_network_and_peaks_are_where_they_were(detector):
+    """Pixels are twice as large for the network, so heights in 1/Å are four times its numbers times λ dq²."""
+    patterns = np.ones((2, 128, 128), np.float32)
+    found = detector.detect(patterns, disk((128, 128), (64, 64), 6), CURVATURE)
+    assert detector.network.seen == (64, 64)
+    np.testing.assert_allclose(found.of_pattern(0).positions, [[60.9, 51.7], [31.5, 88.7]], atol=2e-3)
+    np.testing.assert_allclose(found.of_pattern(0).qz, [0, 4 * 2000 * CURVATURE], rtol=1e-3, atol=1e-5)
+
+
+def test_patterns_are_not_binned_to_disks_smaller_than_the_network_knows(detector):
+    detector.detect(np.ones((1, 128, 128), np.float32), disk((128, 128), (64, 64), 3), CURVATURE)
+    assert detector.network.seen == (128, 128)
+
+
+def test_without_an_energy_heights_are_unknown(detector):
+    found = detector.detect(np.ones((1, 64, 64), np.float32), disk((64, 64), (32, 32), 3), float("nan"))
+    assert len(found) == 2 and np.isnan(found.qz).all()
 
 
 def test_refinements_are_named():

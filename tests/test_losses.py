@@ -5,14 +5,15 @@ from synthetic_quartets import quartets
 
 from fourdcrystal import artefacts, losses
 from fourdcrystal.experiment import Artefacts, Loss
-from fourdcrystal.network import QZ_SCALE, compress
+from fourdcrystal.network import HEIGHT, compress
 
 
 def truth(n=3):
     batch = quartets(n)
     settings = Artefacts(dose=[1e5, 1e5], probe_dose=[1e6, 1e6])
     batch = artefacts.apply(batch, settings, artefacts.generators(range(n), 0), 1.5)
-    return batch, torch.stack([compress(batch["vg"]), batch["qz"] / QZ_SCALE], 1)
+    height = batch["qz"] / (HEIGHT * batch["curvature"][:, None, None])
+    return batch, torch.stack([compress(batch["vg"]), height], 1)
 
 
 def test_the_truth_costs_nothing():

@@ -170,16 +170,17 @@ def apply(batch: Batch, settings: Artefacts, samples: Sequence[torch.Generator],
     """Patterns as a camera would record them, with labels drawn for where their disks then are.
 
     Args:
-        batch: ``cbed`` and ``probe`` (B, X, Y), ``dq`` (B,) [1/Å per px], ``g`` (B, N, 3) [1/Å], ``vg`` (B, N), the
-            strength |V_g| w [V] of each reflection, 0 for padding; anything else passes through.
+        batch: ``cbed`` and ``probe`` (B, X, Y), ``dq`` (B,) [1/Å per px], ``curvature`` λ dq² (B,) [1/Å], ``g``
+            (B, N, 3) [1/Å], ``vg`` (B, N), the strength |V_g| w [V] of each reflection, 0 for padding; anything else
+            passes through.
         settings: Ranges of the artefacts.
         samples: Random generators, one for each sample, see :func:`generators`.
         width: Standard deviation of a label peak [px].
 
     Returns:
-        The batch with ``cbed`` and ``probe`` in counts (B, X, Y), ``dq`` for the new camera length, ``centres_px``
-        (B, N, 2), ``weights`` (B, N) [V] (0 outside the frame), and the maps ``vg`` [V], ``qz`` [1/Å], ``peaks`` (unit
-        height whatever the strength), each (B, X, Y).
+        The batch with ``cbed`` and ``probe`` in counts (B, X, Y), ``dq`` and ``curvature`` for the new camera length,
+        ``centres_px`` (B, N, 2), ``weights`` (B, N) [V] (0 outside the frame), and the maps ``vg`` [V], ``qz`` [1/Å],
+        ``peaks`` (unit height whatever the strength), each (B, X, Y).
     """
     cbed, probe, dq, shape = batch["cbed"], batch["probe"], batch["dq"], tuple(batch["cbed"].shape[-2:])
     drawn = draw(settings, samples, cbed.device)
@@ -208,6 +209,7 @@ def apply(batch: Batch, settings: Artefacts, samples: Sequence[torch.Generator],
         "cbed": counts,
         "probe": probe_counts,
         "dq": dq / drawn.scale,
+        "curvature": batch["curvature"] / drawn.scale**2,
         "centres_px": centres,
         "weights": weights,
         "vg": vg,

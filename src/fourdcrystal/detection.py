@@ -75,7 +75,7 @@ class Detected:
 
 def searcher_of(scan: Scan, detector: Detector) -> Searcher:
     """How a scan is searched by a detector."""
-    return searcher(scan, detector.detect, detector.batch_size(scan.shape))
+    return searcher(scan, partial(detector.detect, curvature=scan.curvature), detector.batch_size(scan.shape))
 
 
 def searcher(scan: Scan, method: Method, batch_size: int) -> Searcher:

@@ -39,8 +39,11 @@ class Detector(Protocol):
     def batch_size(self, shape: tuple[int, int]) -> int:
         """Patterns of a shape that are treated at once."""
 
-    def detect(self, patterns: np.ndarray, probe: np.ndarray) -> Peaks:
-        """Peaks of patterns (N, X, Y) with the vacuum probe (X, Y); one that is empty or not finite has none."""
+    def detect(self, patterns: np.ndarray, probe: np.ndarray, curvature: float) -> Peaks:
+        """Peaks of patterns (N, X, Y) with the vacuum probe (X, Y); one that is empty or not finite has none.
+
+        The curvature λ dq² [1/Å] gives heights q_z their unit; where it is NaN they are not known.
+        """
 
     def doubts(self, radius: float) -> str | None:
         """What speaks against its use with a probe of this radius [px], in words; none if nothing does."""
@@ -75,8 +78,8 @@ class Correlator:
         """Patterns of a shape that are treated at once."""
         return batch_size(shape, self.device)
 
-    def detect(self, patterns: np.ndarray, probe: np.ndarray) -> Peaks:
-        """Peaks of patterns (N, X, Y); one that is empty or not finite has none."""
+    def detect(self, patterns: np.ndarray, probe: np.ndarray, curvature: float = float("nan")) -> Peaks:
+        """Peaks of patterns (N, X, Y); one that is empty or not finite has none. Correlation tells no heights."""
         fine = correlation.UPSAMPLING if self.refine is None else CANDIDATES
         found = correlation.detect(
             patterns, probe, square_root=True, threshold=self.threshold, upsampling=fine, device=str(self.device)

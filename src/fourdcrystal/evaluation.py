@@ -28,7 +28,7 @@ from fourdcrystal.inference import Detector, Method, refinement_named
 from fourdcrystal.metrics import Truth
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.reader import StoreReader
-from fourdcrystal.settings import Evaluation, Labels
+from fourdcrystal.settings import Evaluation, Labels, wavelength
 
 NETWORK = "network"
 CLASSICAL: dict[str, dict[str, object]] = {
@@ -38,7 +38,7 @@ CLASSICAL: dict[str, dict[str, object]] = {
     "multicorr, root": {"subpixel": "multicorr", "square_root": True},
 }
 REFINED = (NETWORK, "multicorr, root")  # whose positions are refined
-ALIKE = ("crystal", "orientation", "energy", "semiangle")  # patterns that agree in these share a lattice and a probe
+ALIKE = ("crystal", "orientation", "energy_eV", "semiangle")  # patterns that agree in these share a lattice and a probe
 LEARNED, IN_LATTICE = "learned", "learned, in the lattice"
 THRESHOLDS = np.geomspace(0.002, 0.5, 30)
 BATCH = 64
@@ -70,7 +70,7 @@ class Sample:
 
     def groups(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Patterns that share a vacuum probe: their indices and the probe."""
-        keys = self.table.groupby(["energy", "semiangle"], observed=True).ngroup().to_numpy()
+        keys = self.table.groupby(["energy_eV", "semiangle"], observed=True).ngroup().to_numpy()
         for key in np.unique(keys):
             index = np.flatnonzero(keys == key)
             yield index, self.probe[index[0]]
@@ -142,25 +142,31 @@ def _merged(g: np.ndarray, weight: np.ndarray, distance: float) -> tuple[np.ndar
     return mean[kept] / total[kept, None], total[kept]
 
 
+def curvature(given: Sample) -> np.ndarray:
+    """λ dq² of every pattern [1/Å], (N,)."""
+    return np.array([wavelength(energy) for energy in given.table["energy_eV"]]) * given.dq**2
+
+
 def methods(detector: Detector) -> dict[str, Method]:
     """The network and the classical methods, with thresholds so low that the best one can be chosen afterwards."""
     lowest = float(THRESHOLDS[0])
     return {NETWORK: partial(detector.detect, threshold=lowest)} | {
-        name: partial(_classical, options={**options, "threshold": lowest}) for name, options in CLASSICAL.items()
+        name: correlated(**options, threshold=lowest) for name, options in CLASSICAL.items()
     }
 
 
-def _classical(patterns: np.ndarray, probe: np.ndarray, options: dict[str, object]) -> Peaks:
-    return correlation.detect(patterns, probe, **options)
+def correlated(**options: object) -> Method:
+    """Classical correlation with some options of :func:`fourdcrystal.correlation.detect`; it tells no heights."""
+    return lambda patterns, probe, curvature: correlation.detect(patterns, probe, **options)
 
 
 def found_by(method: Method, given: Sample, counts: np.ndarray) -> Peaks:
     """Peaks of all patterns of a sample, each found with its own vacuum probe."""
-    parts = []
+    parts, curvatures = [], curvature(given)
     for index, probe in given.groups():
         for start in range(0, len(index), BATCH):
             some = index[start : start + BATCH]
-            part = method(counts[some], probe)
+            part = method(counts[some], probe, curvatures[index[0]])
             parts.append(Peaks.of(some[part.pattern], part.positions, part.intensity, part.qz, part.sigma_px))
     order = np.argsort(np.concatenate([p.pattern for p in parts]), kind="stable")
     return Peaks(*(np.concatenate([getattr(p, n) for p in parts])[order] for n in Peaks.__dataclass_fields__))

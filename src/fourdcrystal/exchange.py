@@ -14,7 +14,7 @@ OPSET = 20  # the first with DFT over any axis
 
 
 def to_onnx(trained: modelfile.TrainedModel, path: Path, shape: tuple[int, int]) -> None:
-    """Write a network as ONNX: cbed [counts] and probe in, vg [V] and qz [1/Å] out, each (batch, 1, X, Y).
+    """Write a network as ONNX: cbed [counts] and probe in, vg [V] and qz [λ dq²] out, each (batch, 1, X, Y).
 
     The batch may have any size; the patterns' shape is fixed. Recipe and data are kept as metadata.
 

@@ -117,7 +117,7 @@ def simulated(name: str, split: str, structure: Structure, made: Settings, seed:
             parts.append(reflections_seen(len(rows), found.g, found.vg, energy, made.labels, dq, shape, radius))
             images.append(cbed[i, j])
             probes.append(probe)
-            about = {"crystal": name, "split": split, "energy": energy, "semiangle": angle, "thickness_A": thickness}
+            about = {"crystal": name, "split": split, "energy_eV": energy, "semiangle": angle, "thickness_A": thickness}
             rows.append(about | {"mistilt_mrad": 1e3 * float(np.hypot(*tilt)), "zone_axis": str(axis)})
     true = Truth(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     return Sample(np.array(images), np.array(probes), np.full(len(rows), dq), pd.DataFrame(rows), true)

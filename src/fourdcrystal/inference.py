@@ -11,7 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import diskfit, disks, edgefit, memory, modelfile, peaks, refinement, significance, vacuum
+from fourdcrystal import (
+    correlation,
+    diskfit,
+    disks,
+    edgefit,
+    memory,
+    modelfile,
+    peaks,
+    refinement,
+    significance,
+    vacuum,
+)
 from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
 
@@ -22,7 +33,9 @@ BYTES = 1500  # that a pixel of a batch needs at most while it is worked on
 MARGIN = 0.15  # of a probe's radius, by which one may be beyond what the network has seen
 MOST = {"cpu": 2**20, "cuda": 2**27}  # pixels of a batch, beyond which nothing gets faster
 
-Method = Callable[[np.ndarray, np.ndarray], Peaks]  # peaks from patterns (N, X, Y) and the vacuum probe (X, Y)
+LARGEST = 1.5  # of the patterns that the network learned from; larger ones are binned for it
+
+Method = Callable[[np.ndarray, np.ndarray, float], Peaks]  # see Detector.detect
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,7 @@ class Detector:
         self.refine, self.method = refine, "network" if refine is None else f"network, {refine.name}"
         self.width = float(trained.data["labels"]["width"])
         self.step = trained.network.model.step
-        self.trained_radii = trained.data.get("radius_px")
+        self.trained_radii, self.trained_shape = trained.data["radius_px"], trained.data["shape"]
 
     @classmethod
     def load(
@@ -112,8 +125,9 @@ class Detector:
 
     def doubts(self, radius: float) -> str | None:
         """What speaks against using the network with a probe of this radius [px]; nothing if it has seen such ones."""
-        low, high = self.trained_radii or (0.0, math.inf)
-        if (1 - MARGIN) * low <= radius <= (1 + MARGIN) * high:
+        low, high = self.trained_radii
+        seen = radius / self.binning(self.trained_shape, radius)
+        if (1 - MARGIN) * low <= seen <= (1 + MARGIN) * high:
             return None if self.refine is None else self.refine.doubts(radius)
         mend = f"; --bin {round(radius / (low * high) ** 0.5)} would help" if radius > 1.5 * high else ""
         return (
@@ -121,31 +135,47 @@ class Detector:
             f"its peaks may be wrong{mend}"
         )
 
-    @torch.inference_mode()
-    def maps(self, patterns: np.ndarray, probe: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Maps of V_g [V] and q_z [1/Å], each (N, X, Y), on the detector's device.
+    def binning(self, shape: tuple[int, int], radius: float) -> int:
+        """By how much patterns are binned for the network, so that their size is about what it learned from.
 
-        Sides that the network can't halve often enough are padded with zeros for it.
+        Args:
+            shape: Of the patterns [px].
+            radius: Of the vacuum probe's disk [px]; it stays at least as large as the smallest that was learned from.
+        """
+        fits = math.ceil(max(shape) / (LARGEST * max(self.trained_shape)))
+        return max(1, min(fits, int(radius / self.trained_radii[0])))
+
+    @torch.inference_mode()
+    def maps(self, patterns: np.ndarray, probe: np.ndarray, binning: int = 1) -> tuple[Tensor, Tensor]:
+        """Maps of V_g [V] and q_z [λ dq²] of binned patterns, each (N, ⌈X / binning⌉, ⌈Y / binning⌉).
+
+        Sides that the network can't halve often enough are padded with zeros for it. λ dq² is that of binned pixels.
 
         Args:
             patterns: Counts, (N, X, Y).
             probe: Vacuum probe, (X, Y).
+            binning: Pixels that are added up along each side.
         """
-        x, y = patterns.shape[-2:]
-        padding = (0, -y % self.step, 0, -x % self.step)
-        stack = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32)).to(self.device)[:, None]
-        vacuum = torch.as_tensor(np.ascontiguousarray(probe, dtype=np.float32)).to(self.device)[None, None]
-        stack = torch.nn.functional.pad(stack.clamp(min=0), padding)
-        vacuum = torch.nn.functional.pad(vacuum.clamp(min=0), padding).expand(len(stack), -1, -1, -1)
-        made = self.network(stack, vacuum)
+        step = self.step * binning
+        x, y = (-(-side // binning) for side in patterns.shape[-2:])
+
+        def prepared(images: np.ndarray) -> Tensor:
+            stack = torch.as_tensor(np.ascontiguousarray(images, dtype=np.float32)).to(self.device)[:, None]
+            padding = (0, -stack.shape[-1] % step, 0, -stack.shape[-2] % step)
+            return torch.nn.functional.avg_pool2d(torch.nn.functional.pad(stack.clamp(min=0), padding), binning)
+
+        made = self.network(prepared(patterns), prepared(probe[None]).expand(len(patterns), -1, -1, -1))
         return made["vg"][:, 0, :x, :y], made["qz"][:, 0, :x, :y]
 
-    def detect(self, patterns: np.ndarray, probe: np.ndarray, threshold: float | None = None) -> Peaks:
+    def detect(
+        self, patterns: np.ndarray, probe: np.ndarray, curvature: float, threshold: float | None = None
+    ) -> Peaks:
         """Peaks of patterns; a pattern that is empty or not finite has none.
 
         Args:
             patterns: Counts, (N, X, Y).
             probe: Vacuum probe, (X, Y).
+            curvature: λ dq² [1/Å], which gives heights their unit; NaN: heights are not known.
             threshold: Weakest peak over the strongest; none: the detector's.
         """
         threshold = self.threshold if threshold is None else threshold
@@ -154,12 +184,21 @@ class Detector:
         if not usable.any():
             return Peaks.none()
         size, kept = self.batch_size(patterns.shape[1:]), np.flatnonzero(usable)
-        parts = []
+        parts, binning = [], self.binning(patterns.shape[1:], correlation.radius(probe))
         for start in range(0, len(kept), size):
-            vg, qz = self.maps(patterns[kept[start : start + size]], probe)
+            vg, qz = self.maps(patterns[kept[start : start + size]], probe, binning)
             parts.append(peaks.extract(vg, qz, self.width, threshold, FLOOR))
         found = Peaks.joined(parts, [min(size, len(kept) - s) for s in range(0, len(kept), size)])
-        found = Peaks(kept[found.pattern], *(getattr(found, name) for name in peaks.COLUMNS))
+        # pixel i of a binned pattern has its centre at binning · i + (binning - 1) / 2
+        at, middle = found.positions * binning, (binning - 1) / 2
+        found = replace(
+            found,
+            pattern=kept[found.pattern],
+            qx_px=at[:, 0] + middle,
+            qy_px=at[:, 1] + middle,
+            qz=found.qz * curvature * binning**2,
+            sigma_px=found.sigma_px * binning,
+        )
         if self.refine is None:
             return found
         return significance.refined(patterns, probe, found, self.refine.apply)

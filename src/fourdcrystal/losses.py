@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fourdcrystal.experiment import Loss
-from fourdcrystal.network import QZ_SCALE, compress
+from fourdcrystal.network import HEIGHT, compress
 
 
 def vg_loss(root: Tensor, vg: Tensor, peaks: Tensor, peak_weight: float) -> Tensor:
@@ -23,16 +23,18 @@ def vg_loss(root: Tensor, vg: Tensor, peaks: Tensor, peak_weight: float) -> Tens
     return (weight * (root - compress(vg)) ** 2).sum((-2, -1)) / weight.sum((-2, -1))
 
 
-def qz_loss(scaled: Tensor, qz: Tensor, vg: Tensor) -> Tensor:
-    """Mean squared error of q_z / QZ_SCALE weighted by the true V_g: it means something only where V_g does, (B,).
+def qz_loss(scaled: Tensor, qz: Tensor, curvature: Tensor, vg: Tensor) -> Tensor:
+    """Mean squared error of q_z / (λ dq² HEIGHT) weighted by the true V_g: it has no meaning elsewhere, (B,).
 
     Args:
-        scaled: Predicted q_z / QZ_SCALE, (B, X, Y).
+        scaled: Predicted q_z / (λ dq² HEIGHT), (B, X, Y).
         qz: True q_z [1/Å], (B, X, Y).
+        curvature: λ dq² [1/Å], (B,).
         vg: True V_g [V], (B, X, Y).
     """
     tiny = torch.finfo(vg.dtype).tiny
-    return (vg * (scaled - qz / QZ_SCALE) ** 2).sum((-2, -1)) / vg.sum((-2, -1)).clamp(min=tiny)
+    true = qz / (HEIGHT * curvature[:, None, None])
+    return (vg * (scaled - true) ** 2).sum((-2, -1)) / vg.sum((-2, -1)).clamp(min=tiny)
 
 
 class MapLoss(nn.Module):
@@ -54,12 +56,13 @@ class MapLoss(nn.Module):
         """Losses ``loss``, ``vg_loss`` and ``qz_loss`` of a network's raw output, scalars.
 
         Args:
-            raw: √V_g and q_z / QZ_SCALE, (B, 2, X, Y).
-            batch: ``vg``, ``qz`` and ``peaks``, each (B, X, Y), see :func:`fourdcrystal.artefacts.apply`.
+            raw: √V_g and q_z / (λ dq² HEIGHT), (B, 2, X, Y).
+            batch: ``vg``, ``qz`` and ``peaks``, each (B, X, Y), and ``curvature``, (B,), see
+                :func:`fourdcrystal.artefacts.apply`.
         """
         raw = raw.float()
         vg = vg_loss(raw[:, 0], batch["vg"], batch["peaks"], self.settings.peak).mean()
-        qz = qz_loss(raw[:, 1], batch["qz"], batch["vg"]).mean()
+        qz = qz_loss(raw[:, 1], batch["qz"], batch["curvature"], batch["vg"]).mean()
         if self.settings.learned:
             loss = (torch.exp(-self.log_variances) * torch.stack([vg, qz]) + self.log_variances).sum()
         else:

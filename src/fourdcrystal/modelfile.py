@@ -16,7 +16,7 @@ from safetensors.torch import save as as_bytes
 from fourdcrystal import __version__, experiment, files, network
 from fourdcrystal.errors import InputError
 
-FORMAT = "1"  # raised when older files can't be read any more
+FORMAT = "2"  # raised when older files can't be read any more
 
 
 @dataclass(frozen=True)

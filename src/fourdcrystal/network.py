@@ -1,8 +1,12 @@
-"""The two networks behind one interface: (pattern, vacuum probe) to maps of V_g and q_z.
+"""The two networks behind one interface: (pattern, vacuum probe) to maps of V_g and of heights q_z.
 
 Both begin with the correlation of pattern and probe in Fourier space. ``ccunet`` (Munshi et al., Microsc. Microanal.
 27 (Suppl 1), 2774 (2021)) transforms it back and goes on with a real U-Net; ``fcunet`` (Munshi et al., npj Comput.
 Mater. 8, 254 (2022)) runs a complex U-Net on the spectrum, transforms its result back and ends with real convolutions.
+
+Two images can't tell q_z in 1/Å: reflections are bright where the Ewald sphere cuts them, at q_z = -λ|q|²/2, so what a
+pattern shows is q_z over λ dq², in squares of pixels. The networks say that, whatever the energy and the size of a
+pixel; who knows both multiplies with the curvature λ dq².
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +18,7 @@ from fourdcrystal import layers
 from fourdcrystal.errors import InputError
 from fourdcrystal.experiment import Model
 
-QZ_SCALE = 0.02  # 1/Å; of the order of q_z at the Ewald sphere, λ|g|²/2, so that the network's numbers are near 1
+HEIGHT = 2000.0  # px²; q_z / λ dq² of the Ewald sphere 63 px from the direct beam: the network's numbers are near 1
 
 
 def compress(vg: Tensor) -> Tensor:
@@ -52,7 +56,7 @@ class DiskNetwork(nn.Module, ABC):
         self.correlation = layers.ProbeCorrelation(list(model.powers))
 
     def raw(self, cbed: Tensor, probe: Tensor) -> Tensor:
-        """What the loss sees: √V_g (may be negative) and q_z / QZ_SCALE, (B, 2, X, Y).
+        """What the loss sees: √V_g (may be negative) and q_z / (λ dq² HEIGHT), (B, 2, X, Y).
 
         Args:
             cbed: Counts, (B, 1, X, Y).
@@ -75,13 +79,15 @@ class DiskNetwork(nn.Module, ABC):
         """The variant's own part of :meth:`raw`, from the normalised pattern."""
 
     def forward(self, cbed: Tensor, probe: Tensor) -> dict[str, Tensor]:
-        """Maps ``vg`` [V] and ``qz`` [1/Å], each (B, 1, X, Y), of patterns [counts] and probes, each (B, 1, X, Y).
+        """Maps ``vg`` [V] and ``qz`` [λ dq²], each (B, 1, X, Y), of patterns [counts] and probes, each (B, 1, X, Y).
+
+        Multiplied with the curvature λ dq² [1/Å] (wavelength, size of a pixel), ``qz`` is in 1/Å.
 
         Raises:
             InputError: if a side isn't a multiple of patch · 2^depth.
         """
         raw = self.raw(cbed, probe)
-        return {"vg": expand(raw[:, :1]), "qz": raw[:, 1:] * QZ_SCALE}
+        return {"vg": expand(raw[:, :1]), "qz": raw[:, 1:] * HEIGHT}
 
 
 class CCUNet(DiskNetwork):

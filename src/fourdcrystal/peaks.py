@@ -171,7 +171,7 @@ def extract(
 
     Args:
         vg: V_g maps [V], (B, X, Y).
-        qz: q_z maps [1/Å], (B, X, Y).
+        qz: q_z maps, (B, X, Y).
         width: Standard deviation of a label's peak [px].
         threshold: Weakest peak that is kept, as a fraction of the strongest of its pattern.
         floor: Weakest peak that is kept [V].

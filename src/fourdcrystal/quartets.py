@@ -17,7 +17,7 @@ from fourdcrystal.errors import InputError
 from fourdcrystal.order import WINDOW
 from fourdcrystal.places import AHEAD, Location
 from fourdcrystal.reader import StoreReader
-from fourdcrystal.settings import Labels
+from fourdcrystal.settings import Labels, wavelength
 
 Batch = dict[str, torch.Tensor]
 INDEX = ("orientation", "energy", "semiangle", "thickness")
@@ -33,6 +33,7 @@ class Quartets(Dataset[Batch]):
     cbed          (B, X, Y)    intensity over the vacuum probe's maximum
     probe         (B, X, Y)    vacuum probe over its maximum
     dq            (B,)         size of a pixel [1/Å]
+    curvature     (B,)         λ dq² [1/Å]: twice the height of the Ewald sphere one pixel from the direct beam
     energy        (B,)         [eV]
     semiangle     (B,)         [mrad]
     thickness     (B,)         [Å]
@@ -107,7 +108,8 @@ class Quartets(Dataset[Batch]):
         vg = np.zeros(g.shape[:2], np.float32)
         for i, (vectors, weights) in enumerate(tables):
             g[i, : len(weights)], vg[i, : len(weights)] = vectors, weights
-        arrays = {"cbed": cbed, "probe": probe, "dq": dq, "g": g, "vg": vg}
+        length = np.array([wavelength(e) for e in self._quantities["energy"][chosen]])
+        arrays = {"cbed": cbed, "probe": probe, "dq": dq, "curvature": length * dq**2, "g": g, "vg": vg}
         return {
             **{name: torch.from_numpy(values).float() for name, values in arrays.items()},
             **{name: torch.from_numpy(values[chosen]) for name, values in self._quantities.items()},

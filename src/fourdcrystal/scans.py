@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from fourdcrystal import correlation
 from fourdcrystal.errors import InputError
 from fourdcrystal.scan_views import Binned, Part, binned
+from fourdcrystal.settings import wavelength
 
 READ_BYTES = 2**27  # read at a time, counted as 8 bytes a pixel: some readers convert
 SMALLEST_DISK, LARGEST_DISK = 1.2, 0.2  # px; fraction of the shorter side of the detector
@@ -48,6 +49,11 @@ class Scan:
     def shape(self) -> tuple[int, int]:
         """Pixels of a pattern."""
         return tuple(self.patterns.shape[2:])
+
+    @property
+    def curvature(self) -> float:
+        """λ dq² [1/Å], what heights q_z are measured in; NaN where the beam's energy isn't known."""
+        return float("nan") if self.energy is None else wavelength(self.energy) * self.dq**2
 
     @property
     def centre(self) -> tuple[float, float]:

@@ -167,8 +167,8 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         raise InputError(f"{paths.catalogue}: has no quartets of the split 'train'; crystals.split sets how many")
     crystals, _ = catalogue.words(rows["crystal"])
     recipe = stores.metadata(places.inside(paths.patterns, f"{crystals[0]}.zarr"))["recipe"]
+    detector = DetectorSettings.model_validate(recipe["detector"])
     ranges = {name: [float(end(rows[name]).as_py()) for end in (pc.min, pc.max)] for name in columns[2:]}
-    dq = DetectorSettings.model_validate(recipe["detector"]).dq
     edges = zip(ranges["semiangle_mrad"], ranges["energy_eV"], strict=True)
     return {
         "catalogue": catalogue.identity(paths.catalogue),
@@ -177,7 +177,8 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "prototypes": len(catalogue.words(rows["prototype"])[0]),
         **ranges,
         # of the vacuum probe's disk, which grows with the angle and with the energy
-        "radius_px": [angle * 1e-3 / wavelength(energy) / dq for angle, energy in edges],
+        "radius_px": [angle * 1e-3 / wavelength(energy) / detector.dq for angle, energy in edges],
+        "shape": list(detector.shape),
         "labels": recipe["labels"],
     }
 
