@@ -7,6 +7,7 @@ python benchmarks/fuzz.py settings --minutes 1   # one target, for a look
 import argparse
 import contextlib
 import faulthandler
+import importlib
 import io
 import random
 import shutil
@@ -29,6 +30,7 @@ from pymatgen.core import Lattice, Structure
 from fourdcrystal import catalogue, recipe, scan_files, source_files, stores, verification
 from fourdcrystal.crystal_settings import Files
 from fourdcrystal.errors import InputError
+from fourdcrystal.reader import StoreReader
 from fourdcrystal.settings import Settings
 
 CORPUS = Path(".hypothesis") / "fuzz"
@@ -40,6 +42,13 @@ PLAIN = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=20))
 VALUES = st.recursive(
     PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
 )
+WRITTEN = [
+    ("hspy", "a.hspy", np.float32),
+    ("blockfile", "a.blo", np.uint8),
+    ("emd", "b.emd", np.uint16),
+    ("nexus", "a.nxs", np.uint16),
+    ("tvips", "a_000.tvips", np.uint16),
+]  # RosettaSciIO's writer, file, type of its numbers
 WAYS = ["flip", "cut", "repeat", "zero", "insert"]
 EDIT = st.tuples(st.floats(0, 1), st.sampled_from(WAYS), st.binary(max_size=8))
 EDITS = st.lists(EDIT, min_size=1, max_size=6)
@@ -126,7 +135,7 @@ def crystals_target(folder: Path) -> tuple[st.SearchStrategy, Callable[[Any], No
 
 
 def scans_target(folder: Path) -> tuple[st.SearchStrategy, Callable[[Any], None]]:
-    """Scans in this package's formats, HDF5, MRC, TIFF and BLO headers."""
+    """Scans in this package's formats, py4DSTEM's, HyperSpy's, and cameras' as RosettaSciIO writes them."""
     rng = np.random.default_rng(0)
     scan, probe = rng.poisson(3, (2, 3, 16, 16)).astype(np.float32), rng.random((16, 16))
     np.savez(folder / "a.npz", scan=scan, probe=probe, dq=0.02, energy=200e3)
@@ -139,24 +148,11 @@ def scans_target(folder: Path) -> tuple[st.SearchStrategy, Callable[[Any], None]
         cube = file.create_group("root/datacube")
         cube.attrs["python_class"] = "DataCube"
         cube["data"] = scan
-    from rsciio import hspy
+    from test_microscope_formats import signal
 
-    axes = [
-        {"name": name, "size": size, "scale": 1.0, "offset": 0.0, "units": "1/nm", "navigate": number < 2}
-        for number, (name, size) in enumerate(zip("yxkl", scan.shape, strict=True))
-    ]
-    signal = {
-        "data": scan,
-        "axes": axes,
-        "metadata": {"General": {"title": "scan"}, "Signal": {}},
-        "original_metadata": {},
-        "tmp_parameters": {},
-        "attributes": {"_lazy": False, "ragged": False},
-        "package_info": {"package": "fuzz", "package_version": "0"},
-        "learning_results": {},
-        "models": {},
-    }
-    hspy.file_writer(str(folder / "a.hspy"), signal)
+    for writer, name, kind in WRITTEN:
+        content = signal(scan.astype(kind)) | {"learning_results": {}, "models": {}}
+        importlib.import_module(f"rsciio.{writer}").file_writer(str(folder / name), content)
     seeds = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def read(case: tuple[str, list]) -> None:
@@ -189,6 +185,10 @@ def stores_target(folder: Path) -> tuple[st.SearchStrategy, Callable[[Any], None
         if after != before and not verification.of_store(path).problems:
             raise AssertionError(f"{name} was damaged and the store verifies")
         if name == "zarr.json":
+            with contextlib.suppress(InputError):
+                opened = StoreReader(path)
+                opened.cbed((0, 0, 0, 0), np.empty(opened.shape, np.float16))
+                opened.array("thickness")
             stores.open(path)
 
     return st.tuples(st.sampled_from(files), EDITS), read

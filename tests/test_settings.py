@@ -81,6 +81,7 @@ BAD = [
     ({"detector": {"shape": [128, 4]}}, "detector.shape[1]", "greater than or equal to 16"),
     ({"specimen": {"thickness": 101, "slice_thickness": 2}}, "thickness", "not a multiple of slice_thickness"),
     ({"specimen": {"box": -3}}, "specimen.box", "greater than"),
+    ({"specimen": {"seam_margin": 1e-3}}, "seam_margin", "is 0 or at least 0.5"),
     ({"orientations": {"unrotated": False, "zone_axes": 0, "random": 0}}, "orientations", "no orientation at all"),
     ({"crystals": {"source": "cod"}}, "crystals.source", "'aflow', 'mp'"),
     ({"scans": {"mine": {}}}, "scans.mine", "needs either scan"),

@@ -11,6 +11,7 @@ from made_up import SHAPE, axes, fill, reflections, silicon, write
 from fourdcrystal import checksums, layout, stores
 from fourdcrystal.errors import InputError
 from fourdcrystal.precision import PATTERN_STEP, rounded
+from fourdcrystal.reader import StoreReader
 
 
 def test_a_store_opens_in_xarray_with_named_dimensions_units_and_recipe_and_without_warnings(tmp_path):
@@ -92,6 +93,7 @@ def test_a_number_that_is_not_finite_is_refused(tmp_path):
         (lambda p: edit(p, format="something else"), "is not a store of 4D-Crystal patterns"),
         (lambda p: edit(p, format_version=99), "has the format version 99"),
         (lambda p: edit(p, checksums=None), "is not complete"),
+        (lambda p: replace(p, '"zstd"', '"tes"'), "its metadata are damaged .*tes"),
     ],
 )
 def test_a_store_that_cannot_be_used_gets_one_sentence(tmp_path, damage, said):
@@ -107,6 +109,38 @@ def edit(path, **changes) -> None:
     content = json.loads((path / "zarr.json").read_text())
     content["attributes"] = {k: v for k, v in (content["attributes"] | changes).items() if v is not None}
     (path / "zarr.json").write_text(json.dumps(content))
+
+
+def replace(path, old, new) -> None:
+    file = path / "zarr.json"
+    file.write_text(file.read_text().replace(old, new))
+
+
+def nonsense(path, array, **changes) -> None:
+    content = json.loads((path / "zarr.json").read_text())
+    about = content["consolidated_metadata"]["metadata"]
+    about[array] |= changes
+    (path / "zarr.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda p: replace(p, '"consolidated_metadata"', '"unconsolidated_metadata"'),
+        lambda p: replace(p, '"cbed"', '"abed"'),
+        lambda p: replace(p, '"thickness"', '"thinness"'),
+        lambda p: nonsense(p, "thickness", data_type="float63"),
+        lambda p: nonsense(p, "thickness", shape=[10**12]),
+        lambda p: nonsense(p, "thickness", chunk_grid={"configuration": {"chunk_shape": [10**15]}}),
+        lambda p: nonsense(p, "thickness", codecs=None),
+    ],
+)
+def test_a_reader_says_in_words_that_metadata_make_no_sense(tmp_path, damage):
+    path = tmp_path / "Si-1.zarr"
+    write(path)
+    damage(path)
+    with pytest.raises(InputError, match="damaged"):
+        StoreReader(path).array("thickness")
 
 
 def test_the_checksum_of_the_metadata_covers_every_byte_of_them(tmp_path):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fourdcrystal import shards
 
 NUMBERS, TEXT, SHARDED = ("bytes", "blosc"), ("vlen-utf8", "zstd"), ("sharding_indexed",)
+MOST = 1_000_000  # chunks of an array
 
 
 def files(about: Mapping[str, Any]) -> list[str]:
@@ -21,9 +22,14 @@ def files(about: Mapping[str, Any]) -> list[str]:
 
     Args:
         about: The array's metadata, its ``zarr.json``.
+
+    Raises:
+        ValueError: if there are more than any of our stores has; damaged metadata can ask for any number.
     """
     shape, chunk = about["shape"], _chunk(about)
     grid = [math.ceil(n / m) for n, m in zip(shape, chunk, strict=True)]
+    if math.prod(grid) > MOST:
+        raise ValueError(f"has {math.prod(grid)} chunks; {MOST} are the most that are read")
     return ["/".join(("c", *map(str, at))) for at in np.ndindex(*grid)]
 
 

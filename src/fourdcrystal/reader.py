@@ -17,7 +17,7 @@ class StoreReader:
     """One store, opened for reading patterns in any order.
 
     Raises:
-        InputError: if it is missing, incomplete, not one of ours, or of a newer format.
+        InputError: if it is missing, incomplete, damaged, not one of ours, or of a newer format.
     """
 
     def __init__(self, location: Location) -> None:
@@ -25,9 +25,12 @@ class StoreReader:
         self._place = places.at(location)
         content = stores.content(location, self._place)
         self.attributes: dict[str, Any] = content["attributes"]
-        self._about: dict[str, Any] = content["consolidated_metadata"]["metadata"]
-        self._shape: list[int] = self._about["cbed"]["shape"]
-        self.shape: tuple[int, int] = tuple(self._shape[-2:])
+        try:
+            self._about: dict[str, Any] = content["consolidated_metadata"]["metadata"]
+            self._shape: list[int] = self._about["cbed"]["shape"]
+            self.shape: tuple[int, int] = tuple(self._shape[-2:])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{location}: its metadata are damaged ({error})") from error
         self._index = lru_cache(64)(self._read_index)
 
     def array(self, name: str) -> NDArray[Any]:
@@ -36,10 +39,10 @@ class StoreReader:
         Raises:
             InputError: if it is damaged.
         """
-        about = self._about[name]
         try:
+            about = self._about[name]
             return decoding.array(about, self._place.several(f"{name}/{file}" for file in decoding.files(about)))
-        except (OSError, ValueError, RuntimeError) as error:
+        except (KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise self._damaged(name, error) from error
 
     @cached_property

@@ -16,6 +16,7 @@ from fourdcrystal.sections import Ascending, Depth, Energy, Quantity, Section, S
 
 ANTIALIAS = 2 / 3  # abTEM keeps this fraction of the Nyquist frequency
 COARSEST_SAMPLING, FINEST_SAMPLING = 0.1, 0.05  # Å; what the wave's sampling is chosen from (decision 0022)
+LEAST_MARGIN = 0.5  # Å; what comes near the seam is counted on pixels of a quarter of the margin
 
 
 def wavelength(energy: float) -> float:
@@ -119,6 +120,14 @@ class Specimen(Section):
         gt=0,
         le=1,
     )
+
+    @model_validator(mode="after")
+    def _margin(self) -> Self:
+        if 0 < self.seam_margin < LEAST_MARGIN:
+            raise ValueError(
+                f"seam_margin {self.seam_margin:g} Å is too narrow; it is 0 or at least {LEAST_MARGIN:g} Å"
+            )
+        return self
 
     @model_validator(mode="after")
     def _planes(self) -> Self:

@@ -249,11 +249,14 @@ def open(path: Location) -> "xarray.Dataset":
             come from the environment, as for other tools of that store (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...).
 
     Raises:
-        InputError: if it is missing, incomplete, not one of ours, or of a newer format.
+        InputError: if it is missing, incomplete, damaged, not one of ours, or of a newer format.
     """
     import xarray
     from zarr.storage import ObjectStore
 
     metadata(path)
     source = ObjectStore(places.object_store(str(path)), read_only=True) if places.remote(path) else str(path)
-    return xarray.open_zarr(source, chunks=None)
+    try:
+        return xarray.open_zarr(source, chunks=None)
+    except (KeyError, TypeError, ValueError) as error:  # what zarr and xarray say of metadata that make no sense
+        raise InputError(f"{path}: its metadata are damaged ({' '.join(str(error).split())[:200]})") from error
