@@ -37,6 +37,7 @@ THICKNESS = (50.0, 200.0, 400.0, 800.0, 1200.0)  # Å
 MEASURED = "measured contrast"
 REFINED = ("disk fit", "learned", accuracy.CONTEXT)  # what is compared with the best of all others
 FIGURES = {"position_median_px": ("Median position error [px]", 1), "strain_rmse": ("Strain RMSE [%]", 100)}
+WITHIN = "strain_within"  # share of strain components within their stated deviation
 WANTED = 0.35  # times the best other method, at least this thick:
 THICK = 400.0  # Å
 
@@ -99,7 +100,18 @@ def tables(results: pd.DataFrame) -> list[str]:
                 f"| *{m} / best other* | {' | '.join(map(judged, shown, shown.loc[m] / best))} |" for m in REFINED
             ]
             lines.append("")
-    return lines
+    return [*lines, *honesty(results)]
+
+
+def honesty(results: pd.DataFrame) -> list[str]:
+    """A table of how many strain components of every scan lie within their stated deviation; 0.68 is right."""
+    lines = ["## Share of strain components within their stated deviation", ""]
+    shown = results[results["method"] == "learned"].pivot_table(
+        index="specimen", columns="scan", values=WITHIN, sort=False
+    )
+    for specimen, row in shown.iterrows():
+        lines.append(f"* {specimen}: {', '.join(f'{v:.2f} ({scan})' for scan, v in row.dropna().items())}")
+    return [*lines, ""]
 
 
 def judged(scan: str, ratio: float) -> str:

@@ -1,5 +1,7 @@
 """Strain from reciprocal lattices: signs, rotation, uncertainty."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from disk_patterns import peaks_on_lattices
@@ -53,3 +55,21 @@ def test_the_region_is_the_reference():
     found = strain.of_lattices(fitted, strain.reference(fitted, region))
     assert found.values[6:, :2].mean() == pytest.approx(0.03, abs=2e-3)
     assert abs(found.values[:5, :2].mean()) < 2e-3
+
+
+def test_the_median_of_a_few_patterns_is_steadier_than_one_of_them():
+    rng, errors = np.random.default_rng(2), []
+    for _ in range(200):
+        exact = np.array([BASIS] * 25) * (1 + np.linspace(-0.02, 0.02, 25))[:, None, None]
+        seen = exact + rng.normal(0, 0.02, exact.shape)
+        lattices = lattice.none(25, CENTRE)
+        fitted = replace(lattices, vectors=seen, residual=np.zeros(25))
+        errors.append((strain.reference(fitted) - BASIS, np.median(seen, axis=0) - BASIS))
+    averaged, plain = np.std(errors, axis=(0, 2, 3))
+    assert averaged < 0.6 * plain
+
+
+def test_a_third_of_another_material_leaves_the_median_to_the_others():
+    vectors = np.array([BASIS] * 70 + [1.03 * BASIS] * 28)
+    fitted = replace(lattice.none(98, CENTRE), vectors=vectors, residual=np.zeros(98))
+    np.testing.assert_allclose(strain.reference(fitted), BASIS)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fourdcrystal import indexing, lattice, strain, tilt
+from fourdcrystal import indexing, lattice, lattice_precision, strain, tilt
 from fourdcrystal.analysis import PLAIN, Analysis, axes, straightened
 from fourdcrystal.errors import InputError
 from fourdcrystal.indexing import Zone
@@ -75,7 +75,10 @@ def of_peaks(
         return _of_known_lattice(peaks, n_patterns, shape, dq, centre, analysis)
     straight = straightened(peaks, analysis.ellipse, centre)
     basis, region = lattice.find(straight, shape), analysis.region
-    lattices = lattice.none(n_patterns, centre) if basis is None else lattice.fit(straight, n_patterns, basis, centre)
+    if basis is None:
+        lattices = lattice.none(n_patterns, centre)
+    else:
+        lattices = lattice_precision.refitted(straight, lattice.fit(straight, n_patterns, basis, centre))
     if region is not None and lattices.fitted.any() and not (lattices.fitted & region).any():
         raise InputError("no lattice could be fitted to any pattern of the reference region; choose another one")
     reference, zone, notes = strain.reference(lattices, region), None, []

@@ -54,13 +54,18 @@ def strains(scan: Scan, maps: Maps, region: np.ndarray | None = None) -> np.ndar
 
 
 def errors(scan: Scan, peaks: Peaks, maps: Maps, in_volts: bool, region: np.ndarray | None = None) -> dict[str, float]:
-    """How far results are from the truth: the figures of :func:`metrics.summary` that apply, strain and tilt maps."""
+    """How far results are from the truth: the figures of :func:`metrics.summary` that apply, strain and tilt maps.
+
+    ``strain_within`` is the share of strain components whose error is less than its stated standard uncertainty.
+    """
     figures = scores(scan, peaks, in_volts)
     kept = ("score", "score_weighted", "position_median_px", "position_rms_px", "r_factor")
     result = {name: figures[name] for name in kept}
     if "distortion" in scan.truth and maps.lattices.fitted.any():
         off = (maps.strain.values - strains(scan, maps, region))[maps.lattices.fitted]
         result["strain_rmse"] = float(np.sqrt(np.mean(off[:, :3] ** 2)))
+        stated = maps.strain.sigma[maps.lattices.fitted]
+        result["strain_within"] = float(np.mean(np.abs(off[:, :3]) < stated[:, :3]))
         if not maps.absolute:
             result["rotation_rmse_mrad"] = 1e3 * float(np.sqrt(np.mean(off[:, 3] ** 2)))
     if "tilt" in scan.truth and np.isfinite(maps.tilt).any():

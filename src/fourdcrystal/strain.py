@@ -5,6 +5,7 @@ A = F⁻ᵀ = V R: stretch V in the laboratory's frame after a rotation R. Strai
 positive from axis 0 towards axis 1.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from fourdcrystal.lattice import Lattices
 
 COMPONENTS = ("e_xx", "e_yy", "e_xy", "theta")
+CUT = 0.3  # of the patterns, off either end of a median
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,19 @@ class Strain:
 def reference(lattices: Lattices, region: np.ndarray | None = None) -> np.ndarray:
     """Reference basis: the median over all patterns, or over those of a region, (2, 2) [px]; NaN without a lattice.
 
+    Averaged over the middle two fifths of the patterns. In a scan of few patterns the plain median is one of them, and
+    the error of that one would be in the strain of all.
+
     Args:
         lattices: Fitted lattices.
         region: Mask of the patterns that count as unstrained, (P,); none: all.
     """
     used = lattices.fitted if region is None else lattices.fitted & region
-    return np.median(lattices.vectors[used], axis=0) if used.any() else np.full((2, 2), np.nan)
+    if not used.any():
+        return np.full((2, 2), np.nan)
+    ordered = np.sort(lattices.vectors[used], axis=0)
+    cut = min(math.ceil(CUT * len(ordered)), (len(ordered) - 1) // 2)
+    return ordered[cut : len(ordered) - cut].mean(0)
 
 
 def of_distortion(distortion: np.ndarray) -> np.ndarray:
