@@ -1,6 +1,7 @@
 """Scans are read from what microscopes and other programs write, with pixel size and energy in our units."""
 
 import importlib
+import sys
 
 import h5py
 import numpy as np
@@ -98,6 +99,50 @@ def test_py4dstem_files(tmp_path):
     np.testing.assert_array_equal(scan.patterns[2, 3], SCAN[2, 3])
 
 
+def test_plain_hdf5_files(tmp_path):
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["deep/inside"], file["small"], file["probe"] = SCAN, SCAN[:1, :1], PROBE
+        file.attrs.update(dq=0.02, energy=2e5)
+    scan = scan_files.read(tmp_path / "scan.h5")
+    assert (scan.dq, scan.energy, scan.grid) == (0.02, 2e5, (3, 4))
+    np.testing.assert_array_equal(scan.probe, PROBE)
+    np.testing.assert_array_equal(scan.patterns[2, 3], SCAN[2, 3])
+    whole = (tmp_path / "scan.h5").read_bytes()
+    (tmp_path / "short.h5").write_bytes(whole[: len(whole) // 2])
+    refused("no HDF5 file, or was cut off", tmp_path / "short.h5")
+
+
+def test_files_of_dectris_cameras(tmp_path):
+    """A master file that links to stacks of patterns in other files, and says which pixels can't count."""
+    stack = SCAN.reshape(12, *SCAN.shape[2:])
+    mask = np.zeros(stack.shape[1:], np.uint32)
+    mask[5] = 1
+    with h5py.File(tmp_path / "scan_master.h5", "w") as master:
+        for number, part in enumerate((stack[:5], stack[5:]), 1):
+            with h5py.File(tmp_path / f"scan_data_{number:06d}.h5", "w") as file:
+                file["entry/data/data"] = part
+            link = h5py.ExternalLink(f"scan_data_{number:06d}.h5", "entry/data/data")
+            master[f"entry/data/data_{number:06d}"] = link
+        master["entry/instrument/detector/detectorSpecific/pixel_mask"] = mask
+    path, probe = tmp_path / "scan_master.h5", tmp_path / "probe.npy"
+    np.save(probe, PROBE)
+    refused("such as --grid 3x4", path, probe, sampling=0.02)
+    scan = scan_files.read(path, probe, sampling=0.02, grid=(3, 4))
+    read = scan.read(slice(0, 3), slice(1, 4, 2)).reshape(3, 2, *stack.shape[1:])
+    np.testing.assert_array_equal(read[:, :, 6:], SCAN[:, 1::2, 6:])
+    assert np.isnan(read[:, :, 5]).all()
+    (tmp_path / "scan_data_000002.h5").unlink()
+    refused("isn't beside it", path, probe, sampling=0.02, grid=(3, 4))
+
+
+def test_what_unpacks_a_file_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hdf5plugin", None)
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        nobody = {"compression": 40000, "allow_unknown_filter": True}  # a number that no filter has
+        file.create_dataset("scan", SCAN.shape, SCAN.dtype, chunks=(1, 1, *SCAN.shape[2:]), **nobody)
+    refused("pip install hdf5plugin", tmp_path / "scan.h5")
+
+
 def test_zarr_folders(tmp_path):
     import zarr
 
@@ -134,9 +179,14 @@ def test_bad_files_are_refused_in_words(tmp_path):
     refused("no 'scan'", tmp_path / "other.npz")
     refused("can't be read", tmp_path / "scan.dm4")
     refused("no known format", tmp_path / "scan.xyz")
-    refused("can't be read", tmp_path / "short.npz")
+    refused("no .npz file, or was cut off", tmp_path / "short.npz")
     np.save(tmp_path / "scan.npy", SCAN)
     refused("how large a detector pixel is", tmp_path / "scan.npy", tmp_path / "probe.npy")
+
+
+def test_an_energy_that_cannot_be_is_refused(tmp_path):
+    np.savez(tmp_path / "scan.npz", scan=SCAN, probe=PROBE, dq=0.02, energy=-1.0)
+    refused("beam energy is -1 eV", tmp_path / "scan.npz")
 
 
 def test_a_probe_can_be_made_from_its_angle_and_a_single_pattern_is_a_scan(tmp_path):

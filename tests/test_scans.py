@@ -50,6 +50,23 @@ def test_probe_without_a_disk(good):
     refused(replace(good, probe=np.ones((96, 96))), "image of vacuum")
 
 
+def test_a_scan_of_the_specimen_is_no_vacuum_probe(good):
+    refused(replace(good, probe=good.patterns.mean((0, 1))), "without a specimen")
+
+
+@pytest.mark.parametrize("background", [0.0, 3.0])
+def test_halo_and_background_make_no_specimen(good, background):
+    rng = np.random.default_rng(0)
+    far = np.hypot(*(np.indices((96, 96)) - 48))
+    scans.check(
+        replace(good, probe=rng.poisson(1e3 * good.probe / good.probe.max() + 15 * np.exp(-far / 20) + background))
+    )
+
+
+def test_numbers_that_are_no_counts(good):
+    refused(replace(good, patterns=good.patterns.astype(complex)), "holds complex128, not counts")
+
+
 def test_patterns_without_counts_or_with_nan(good):
     refused(replace(good, patterns=np.zeros_like(good.patterns)), "are empty")
     refused(replace(good, patterns=np.full_like(good.patterns, np.nan)), "NaN")

@@ -82,8 +82,9 @@ def run(args: argparse.Namespace) -> None:
     analysis = scan_analysis.of_options(args, scan, whole)
     detector = _detector(args)
     if args.preview:
-        detection_plots.preview(args.output / "preview.png", scan, detection.searcher_of(scan, detector), args.preview)
-        print(f"{args.output / 'preview.png'}: {args.preview} patterns with the peaks found in them")
+        shown, path = min(args.preview, len(scan)), args.output / "preview.png"
+        detection_plots.preview(path, scan, detection.searcher_of(scan, detector), shown)
+        print(f"{path}: {shown} patterns with the peaks found in them")
         return
     figures = _detected(args, scan, detector, analysis)
     if figures is not None:

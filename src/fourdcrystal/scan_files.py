@@ -3,6 +3,7 @@
 import importlib
 import math
 import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,24 +12,13 @@ from typing import Any
 import numpy as np
 import psutil
 
-from fourdcrystal import correlation
+from fourdcrystal import correlation, scan_hdf5
+from fourdcrystal.diffraction_units import in_inverse_angstrom
 from fourdcrystal.errors import InputError
 from fourdcrystal.scan_views import Mapped, Reordered, Stack
 from fourdcrystal.scans import Scan, check_dimensions
 from fourdcrystal.settings import wavelength
 
-# what one unit of an axis is in 1/Å; mrad depends on the energy
-UNITS = {
-    "1/å": 1.0,
-    "1/a": 1.0,
-    "a^-1": 1.0,
-    "å^-1": 1.0,
-    "å-1": 1.0,
-    "1/nm": 0.1,
-    "nm^-1": 0.1,
-    "nm-1": 0.1,
-    "1/pm": 100.0,
-}
 TRUTH = ("centres", "weight", "distortion", "tilt", "hkl", "g")
 Content = dict[str, Any]  # patterns, and probe, dq, energy, truth where the file has them
 
@@ -64,6 +54,8 @@ def read(
     if dq is None:
         raise InputError(f"{path}: doesn't say how large a detector pixel is; give it with --sampling, in 1/Å")
     known = energy if energy is not None else content.get("energy")
+    if known is not None and not (math.isfinite(known) and known > 0):
+        raise InputError(f"{path}: says that the beam energy is {known:g} eV; it must be positive, so give --energy")
     patterns = content["patterns"]
     if patterns.ndim == 2:  # a single pattern is a scan of one position
         patterns = patterns[None, None]
@@ -156,8 +148,8 @@ def _reader(path: Path) -> Callable[[Path, float | None, bool], Content]:
         return _zarr
     if suffix == ".zspy":
         return _zspy
-    if suffix in (".h5", ".hdf5", ".emd") and _is_emd1(path):
-        return _py4dstem
+    if suffix in (".h5", ".hdf5", ".emd"):
+        return scan_hdf5.reader(path) or _rosettasciio
     return _rosettasciio
 
 
@@ -189,6 +181,8 @@ def _empad(path: Path, energy: float | None, probe: bool) -> Content:
 
 
 def _npz(path: Path, energy: float | None, probe: bool) -> Content:
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: is no .npz file, or was cut off")
     with np.load(path, allow_pickle=False) as file:
         names = set(file.files)
         # a compressed array can say that it is a thousand times larger than its file
@@ -239,51 +233,6 @@ def _zspy(path: Path, energy: float | None, probe: bool) -> Content:
     return _from_signals(path, signals, energy, probe)
 
 
-def _is_emd1(path: Path) -> bool:
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            return file.attrs.get("emd_group_type") == "file"
-    except (OSError, KeyError, RuntimeError):  # h5py's words for a damaged file; its reader says what is wrong with it
-        return False
-
-
-def _py4dstem(path: Path, energy: float | None, probe: bool) -> Content:
-    """EMD 1.0 as py4DSTEM 0.14 writes it: the first DataCube (or Probe), and the calibration at its root."""
-    import h5py
-
-    file = h5py.File(path)  # stays open: patterns are read from it later
-    found: dict[str, Any] = {}
-
-    def look(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Group):
-            found.setdefault(_text(node.attrs.get("python_class")), node)
-
-    file.visititems(look)
-    cube = found.get("DataCube", found.get("Array"))
-    vacuum = found.get("Probe")
-    if probe:
-        node = vacuum if vacuum is not None else cube
-        if node is None:
-            return {}
-        data = node["data"]
-        return {"patterns": data[0] if node is vacuum and data.ndim == 3 else data}
-    content: Content = {"patterns": None if cube is None else cube["data"]}
-    if vacuum is not None:
-        stored = vacuum["data"][...]
-        content["probe"] = stored[0] if stored.ndim == 3 else stored
-    calibration = found.get("Calibration")
-    if calibration is not None and "Q_pixel_size" in calibration:
-        units = _text(calibration["Q_pixel_units"][()])
-        content["dq"] = _in_inverse_angstrom(float(calibration["Q_pixel_size"][()]), units, energy)
-    return content
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _rosettasciio(path: Path, energy: float | None, probe: bool) -> Content:
     import rsciio
 
@@ -316,15 +265,5 @@ def _from_signals(path: Path, signals: list[dict[str, Any]], energy: float | Non
     axis = signal["axes"][-1]
     content: Content = {"patterns": signal["data"], "energy": stated}
     units = str(axis.get("units") or "")
-    dq = _in_inverse_angstrom(float(axis.get("scale", 1.0)), units, energy if energy is not None else stated)
+    dq = in_inverse_angstrom(float(axis.get("scale", 1.0)), units, energy if energy is not None else stated)
     return content | ({"dq": dq} if dq is not None else {})
-
-
-def _in_inverse_angstrom(scale: float, units: str, energy: float | None) -> float | None:
-    """Pixel size [1/Å] from an axis' scale and unit; None where the unit isn't one of the diffraction plane."""
-    plain = re.sub(r"[\s$\\{}]", "", units).lower().replace("angstrom", "å").replace("⁻¹", "^-1").replace("**", "^")
-    if plain in UNITS:
-        return abs(scale) * UNITS[plain]
-    if plain in ("mrad", "rad") and energy is not None:
-        return abs(scale) * (1e-3 if plain == "mrad" else 1.0) / wavelength(energy)
-    return None

@@ -64,6 +64,42 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """Stacks of patterns one after the other, (N, qx, qy); where a mask says so, float32 with NaN instead of counts."""
+
+    parts: tuple[Any, ...]
+    mask: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, qx, qy)."""
+        return (sum(part.shape[0] for part in self.parts), *self.parts[0].shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return 3
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the camera's numbers."""
+        return self.parts[0].dtype if self.mask is None else np.dtype(np.float32)
+
+    def __getitem__(self, index: int | slice) -> np.ndarray:
+        wanted = range(self.shape[0])[index]
+        if isinstance(wanted, int):
+            return self[wanted : wanted + 1][0]
+        pieces, start = [np.empty((0, *self.shape[1:]), self.dtype)], 0
+        for part in self.parts:
+            inside = [i - start for i in wanted if start <= i < start + part.shape[0]]
+            if inside:
+                pieces.append(np.asarray(part[inside[0] : inside[-1] + 1 : wanted.step]))
+            start += part.shape[0]
+        counts = np.concatenate(pieces)
+        return counts if self.mask is None else np.where(self.mask, np.float32(np.nan), counts)
+
+
+@dataclass(frozen=True)
 class Reordered:
     """A scan whose file has its axes in another order: ``axes`` says where (rx, ry, qx, qy) are in it."""
 

@@ -15,6 +15,10 @@ from fourdcrystal.settings import wavelength
 
 READ_BYTES = 2**27  # read at a time, counted as 8 bytes a pixel: some readers convert
 SMALLEST_DISK, LARGEST_DISK = 1.2, 0.2  # px; fraction of the shorter side of the detector
+SINGLE = (
+    0.6  # of the radius of a circle with the area of all that is bright: less has the disk only if it's one of many
+)
+MOST_BESIDE = 0.5  # of a vacuum probe's counts may be so far from its disk
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,8 @@ def check_dimensions(scan: Scan) -> None:
             f"{scan.name}: has {len(scan.patterns.shape)} dimensions ({dims}); a 4D-STEM scan has four, two of the "
             "scan and two of the detector, in this order"
         )
+    if scan.patterns.dtype.kind not in "uifb":
+        raise InputError(f"{scan.name}: holds {scan.patterns.dtype}, not counts: allowed are whole and real numbers")
     if min(scan.grid) < 1:
         raise InputError(f"{scan.name}: is an empty scan of {scan.grid[0]} x {scan.grid[1]} positions")
     if min(scan.shape) < 16:
@@ -211,6 +217,12 @@ def check(scan: Scan) -> None:
             f"{scan.name}: the vacuum probe's disk has a radius of {radius:.1f} px; allowed are {SMALLEST_DISK:g} to "
             f"{limit:.0f} px (a fifth of the detector), so bin the scan or check that the probe is an image of vacuum"
         )
+    beside = _beside_the_disk(scan.probe, radius)
+    if beside > MOST_BESIDE:
+        raise InputError(
+            f"{scan.name}: {100 * beside:.0f} % of the vacuum probe's counts lie beside its brightest disk; it must be "
+            "recorded without a specimen"
+        )
     if not (np.isfinite(scan.dq) and scan.dq > 0):
         raise InputError(f"{scan.name}: the pixel size {scan.dq:g} 1/Å must be positive")
     some = scan.sample()
@@ -226,6 +238,20 @@ def check(scan: Scan) -> None:
             "offset, or clip at 0"
         )
     _check_disk(scan, some[finite], radius)
+
+
+def _beside_the_disk(probe: np.ndarray, radius: float) -> float:
+    """Share of an image's counts, above its background, that lie two radii and more from its brightest disk.
+
+    0 where that disk's edge is about where the area of all that is bright says, ``radius`` [px]: there is one disk.
+    """
+    edge = edge_radius(probe, radius)
+    if edge > SINGLE * radius:
+        return 0.0
+    x, y = correlation.brightest_disk(probe, edge)
+    rows, columns = np.indices(probe.shape)
+    counts = (probe - np.median(probe)).clip(min=0)
+    return float(counts[np.hypot(rows - x, columns - y) > 2 * edge].sum() / counts.sum())
 
 
 def _check_disk(scan: Scan, some: np.ndarray, radius: float) -> None:

@@ -104,7 +104,8 @@ class Searcher:
         searched = (flag & (FLAGS["not_finite"] | FLAGS["empty"])) == 0
         flag[searched & (np.bincount(found.pattern, minlength=len(flag)) == 0)] |= FLAGS["no_peaks"]
         usable = patterns[(flag & FLAGS["not_finite"]) == 0]
-        bright, dark = (patterns.reshape(len(patterns), -1) @ self._detectors).T
+        with np.errstate(invalid="ignore"):  # NaN stays NaN, and its pattern is flagged
+            bright, dark = (patterns.reshape(len(patterns), -1) @ self._detectors).T
         total = usable.sum(0, dtype=np.float64)
         return Found(found, flag, bright, dark, total, usable.max(0, initial=0), time.monotonic() - started)
 

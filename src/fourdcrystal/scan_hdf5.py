@@ -1,0 +1,129 @@
+"""Scans in HDF5 files that are read here: py4DSTEM's, those of Dectris' cameras (Arina), and plain arrays.
+
+Each reader gives the content of a file as :mod:`fourdcrystal.scan_files` wants it, patterns as HDF5 arrays that are
+read piece by piece.
+"""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from fourdcrystal.diffraction_units import in_inverse_angstrom
+from fourdcrystal.errors import InputError
+from fourdcrystal.scan_views import Joined
+
+DECTRIS = "entry/data"  # its arrays are data_000001, data_000002, ... of this group, often links to other files
+MASK = "entry/instrument/detector/detectorSpecific/pixel_mask"  # not 0: a gap, or a dead pixel
+Content = dict[str, Any]
+Reader = Callable[[Path, float | None, bool], Content]
+
+
+def reader(path: Path) -> Reader | None:
+    """What reads an HDF5 file; none if RosettaSciIO does.
+
+    Raises:
+        InputError: if it can't be opened at all.
+    """
+    try:
+        with h5py.File(path) as file:
+            if file.attrs.get("emd_group_type") == "file":
+                return py4dstem
+            if path.suffix.lower() != ".emd" and isinstance(file.get(DECTRIS), h5py.Group):
+                return dectris
+            if path.suffix.lower() != ".emd" and _array(file, 4) is not None:
+                return plain
+    except (OSError, KeyError, RuntimeError) as error:  # h5py's words for a damaged file
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: is no HDF5 file, or was cut off ({reason[:200]})") from error
+    return None
+
+
+def py4dstem(path: Path, energy: float | None, probe: bool) -> Content:
+    """EMD 1.0 as py4DSTEM 0.14 writes it: the first DataCube (or Probe), and the calibration at its root."""
+    file = h5py.File(path)  # stays open: patterns are read from it later
+    found: dict[str, Any] = {}
+
+    def look(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Group):
+            found.setdefault(_text(node.attrs.get("python_class")), node)
+
+    file.visititems(look)
+    cube = found.get("DataCube", found.get("Array"))
+    vacuum = found.get("Probe")
+    if probe:
+        node = vacuum if vacuum is not None else cube
+        if node is None:
+            return {}
+        data = node["data"]
+        return {"patterns": data[0] if node is vacuum and data.ndim == 3 else data}
+    content: Content = {"patterns": None if cube is None else cube["data"]}
+    if vacuum is not None:
+        stored = vacuum["data"][...]
+        content["probe"] = stored[0] if stored.ndim == 3 else stored
+    calibration = found.get("Calibration")
+    if calibration is not None and "Q_pixel_size" in calibration:
+        units = _text(calibration["Q_pixel_units"][()])
+        content["dq"] = in_inverse_angstrom(float(calibration["Q_pixel_size"][()]), units, energy)
+    return content
+
+
+def dectris(path: Path, energy: float | None, probe: bool) -> Content:
+    """A master file of Dectris' cameras: one stack from all its arrays, NaN where the camera says it can't count."""
+    file = h5py.File(path)
+    names = sorted(file[DECTRIS])
+    try:
+        arrays = [file[DECTRIS][name] for name in names]
+    except (KeyError, OSError) as error:
+        raise InputError(f"{path}: links to a file with its data that isn't beside it ({error})") from error
+    for array in arrays:
+        _decodable(path, array)
+    return {"patterns": Joined(tuple(arrays), file[MASK][...] != 0 if MASK in file else None) if arrays else None}
+
+
+def plain(path: Path, energy: float | None, probe: bool) -> Content:
+    """Any file with an array of four dimensions: the largest is the scan; a probe, dq and energy by their names."""
+    file = h5py.File(path)
+    vacuum = file.get("probe")
+    if probe and vacuum is not None:
+        return {"patterns": vacuum[...]}
+    content: Content = {"patterns": _array(file, 4), "probe": None if vacuum is None else vacuum[...]}
+    _decodable(path, content["patterns"])
+    return content | {name: float(file.attrs[name]) for name in ("dq", "energy") if name in file.attrs}
+
+
+def _array(file: h5py.File, dimensions: int) -> h5py.Dataset | None:
+    """The largest numeric array with so many dimensions."""
+    found: list[h5py.Dataset] = []
+
+    def look(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and node.ndim == dimensions and node.dtype.kind in "uif":
+            found.append(node)
+
+    file.visititems(look)
+    return max(found, key=lambda array: array.size, default=None)
+
+
+def _decodable(path: Path, array: h5py.Dataset) -> None:
+    """Load what unpacks an array, where HDF5 itself can't.
+
+    Raises:
+        InputError: if that isn't installed.
+    """
+    filters = array.id.get_create_plist()
+    packed = [filters.get_filter(i) for i in range(filters.get_nfilters())]
+    for number, _, _, name in packed:
+        if h5py.h5z.filter_avail(number):
+            continue
+        try:
+            importlib.import_module("hdf5plugin")
+        except ImportError:
+            raise InputError(
+                f"{path}: is packed with {_text(name) or f'filter {number}'}; pip install hdf5plugin, which unpacks it"
+            ) from None
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
