@@ -138,4 +138,5 @@ def build(model: Model) -> DiskNetwork:
     """A network with random weights (of torch's global generator) whose maps are empty at first."""
     built = NETWORKS[model.name](model)
     nn.init.zeros_(built.head.weight)
-    return built
+    # channels side by side in memory: convolutions are a third to a half faster on CPUs with matrix units
+    return built.to(memory_format=torch.channels_last)
