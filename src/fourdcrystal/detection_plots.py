@@ -109,20 +109,21 @@ def strain_maps(
     if "distortion" in scan.truth:
         rows.append(("truth", scan_truth.strains(scan, found.maps, region)))
     reference = rows[-1][1]
-    rows.append(("its uncertainty", found.maps.strain.sigma))
+    rows.append((f"uncertainty,\n{found.method}", found.maps.strain.sigma))
     with plots.figure(path, len(rows), len(COMPONENTS), (2.5, 2.2)) as (figure, axes):
         for row, (name, values) in enumerate(rows):
             for column, (component, scale) in enumerate(zip(COMPONENTS, STRAIN_SCALE, strict=True)):
                 panel, image = axes[row, column], values[:, column].reshape(scan.grid) * scale
-                if name.endswith("uncertainty"):
+                if name.startswith("uncertainty"):
                     shown = panel.imshow(image, cmap="viridis", vmin=0)
                 else:
                     # the truth sets the scale, unless it is so even that noise would be out of all bounds
                     own = plots.span(found.maps.strain.values[:, column]) / 3
                     limit = max(plots.span(reference[:, column]), own) * scale
                     shown = panel.imshow(image, cmap=plots.SIGNED, vmin=-limit, vmax=limit)
-                _bare(panel, name if column == 0 else "")
-                plots.colour_bar(figure, shown, panel, STRAIN_LABELS[component])
+                plots.scan_axes(panel, name if column == 0 else None, row == len(rows) - 1)
+                panel.set_title(STRAIN_LABELS[component] if row == 0 else "")
+                plots.colour_bar(figure, shown, panel)
 
 
 def tilt_maps(path: Path, scan: Scan, found: "Detected") -> None:
@@ -131,22 +132,25 @@ def tilt_maps(path: Path, scan: Scan, found: "Detected") -> None:
     if "tilt" in scan.truth:
         rows.append(("truth", scan.truth["tilt"].reshape(-1, 2)))
     with plots.figure(path, len(rows), 3, (2.9, 2.5)) as (figure, axes):
+        for panel, title in zip(axes[0], ("tilt towards x [mrad]", "tilt towards y [mrad]", "tilt"), strict=True):
+            panel.set_title(title)
         for row, (name, values) in enumerate(rows):
             if not np.isfinite(values).any():
                 for panel in axes[row]:
-                    _bare(panel, "")
+                    panel.set(xticks=[], yticks=[])
                     panel.text(0.5, 0.5, "not known: no q$_z$", transform=panel.transAxes, ha="center", va="center")
                 axes[row, 0].set_ylabel(name)
                 continue
             longest = 1e3 * plots.span(np.hypot(*rows[-1][1].T))
             vectors = 1e3 * values.reshape(*scan.grid, 2)
-            orientation_plots.wheel_map(axes[row, 2], vectors, longest, f"tilt, to {longest:.1f} mrad")
-            for column, axis in enumerate("xy"):
+            orientation_plots.wheel_map(axes[row, 2], vectors, longest, f"up to {longest:.1f} mrad")
+            plots.scan_axes(axes[row, 2], last=row == len(rows) - 1)
+            for column in (0, 1):
                 panel, image = axes[row, column], values[:, column].reshape(scan.grid) * 1e3
                 limit = plots.span(rows[-1][1][:, column] * 1e3)
                 shown = panel.imshow(image, cmap=plots.SIGNED, vmin=-limit, vmax=limit)
-                _bare(panel, name if column == 0 else "")
-                plots.colour_bar(figure, shown, panel, f"tilt towards {axis} [mrad]")
+                plots.scan_axes(panel, name if column == 0 else None, row == len(rows) - 1)
+                plots.colour_bar(figure, shown, panel)
 
 
 def virtual_images(path: Path, scan: Scan, found: "Detected") -> None:
@@ -160,7 +164,7 @@ def virtual_images(path: Path, scan: Scan, found: "Detected") -> None:
     with plots.figure(path, 1, 3, (2.8, 2.4)) as (figure, axes):
         for panel, (name, values, colours, label) in zip(axes[0], images, strict=True):
             shown = panel.imshow(values.reshape(scan.grid), cmap=colours, vmin=0 if name == "peaks" else None)
-            _bare(panel, "")
+            plots.scan_axes(panel, "" if name == "bright field" else None)
             panel.set_title(name)
             plots.colour_bar(figure, shown, panel, label)
 
@@ -175,15 +179,9 @@ def flag_map(path: Path, scan: Scan, found: "Detected") -> None:
     with plots.figure(path, size=(4.4, 2.6)) as (_, axes):
         panel = axes[0, 0]
         panel.imshow(first.reshape(scan.grid), cmap=ListedColormap(colours), vmin=-0.5, vmax=len(bits) + 0.5)
-        _bare(panel, "")
+        plots.scan_axes(panel, "")
         panel.set_title(f"flagged: {int((first > 0).sum())} of {len(scan)} patterns")
         counts = [int((first == i).sum()) for i in range(len(bits) + 1)]
         names = [f"{name}: {n}" for name, n in zip(["nothing wrong", *words], counts, strict=True)]
         handles = [Patch(facecolor=c, edgecolor="#888888") for c in colours]
         panel.legend(handles, names, loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
-
-
-def _bare(panel: object, label: str) -> None:
-    panel.set_xticks([])
-    panel.set_yticks([])
-    panel.set_ylabel(label)

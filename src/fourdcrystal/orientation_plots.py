@@ -30,8 +30,6 @@ def wheel_colours(vectors: np.ndarray, longest: float) -> np.ndarray:
 def wheel_map(panel: "Axes", vectors: np.ndarray, longest: float, label: str) -> None:
     """A map of plane vectors, (X, Y, 2) with components along axis 0 and 1 of the picture, with its colour wheel."""
     panel.imshow(wheel_colours(vectors, longest))
-    panel.set_xticks([])
-    panel.set_yticks([])
     wheel = panel.inset_axes((1.06, 0.3, 0.4, 0.4))
     axis = np.linspace(-1, 1, 121)
     disk = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1)
@@ -51,8 +49,7 @@ def orientation_maps(path: Path, scan: "Scan", found: "Detected", structure: Str
         for i, axis in enumerate("xyz"):
             panel = axes[0, i]
             panel.imshow(np.nan_to_num(colours[:, :, i], nan=UNKNOWN))
-            panel.set_xticks([])
-            panel.set_yticks([])
+            plots.scan_axes(panel, None if i else "")
             panel.set_title(f"crystal direction along {axis}" + (" (beam)" if axis == "z" else ""))
         axes[0, 3].remove()
         key = figure.add_subplot(1, 4, 4, projection="ipf", symmetry=ipf.laue(structure))

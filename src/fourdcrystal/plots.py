@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from fourdcrystal import files
 
@@ -69,8 +70,23 @@ def pattern(axes: Any, image: np.ndarray, title: str = "", power: float = 0.25, 
     return shown
 
 
-def colour_bar(figure: Any, shown: Any, axes: Any, label: str) -> None:
-    """A colour bar with its unit."""
+def scan_axes(axes: Any, name: str | None = None, last: bool = True) -> None:
+    """Axes of a map over scan positions: axis 0 of the scan downwards, axis 1 to the right.
+
+    Args:
+        axes: The panel.
+        name: Of a row of panels, for its first one, where the vertical axis is named; none: another one of the row.
+        last: Whether it is in the last row, where the horizontal axis is named.
+    """
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel("position $r_y$" if last else "")
+    axes.set_ylabel("" if name is None else f"{name}\nposition $r_x$".lstrip())
+
+
+def colour_bar(figure: Any, shown: Any, axes: Any, label: str = "") -> None:
+    """A colour bar with what it shows and its unit, unless the panel's title says so."""
     figure.colorbar(shown, ax=axes, shrink=0.85, label=label)
 
 
