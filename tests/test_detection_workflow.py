@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,9 @@ from fourdcrystal.errors import InputError
 GRID, SHAPE, RADIUS = (34, 34), (48, 48), 2.5  # more positions than one piece of the search holds
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A scan, its probe, and a configuration that lists it; nothing has run yet."""
-    path, rng = tmp_path_factory.mktemp("shared"), np.random.default_rng(0)
+def shared_scan(path: Path) -> Production:
+    """A scan, its probe, and a configuration that lets two jobs share it; nothing has run yet."""
+    rng = np.random.default_rng(0)
     centre, basis = np.array([24.2, 23.7]), np.array([[10.2, 1.1], [-1.3, 10.4]])
     mean = pattern(SHAPE, lattice_points(SHAPE, centre, basis, 4), RADIUS, 2e4)
     np.save(path / "scan.npy", rng.poisson(mean, (*GRID, *SHAPE)).astype(np.uint16))
@@ -29,27 +29,33 @@ def folder(tmp_path_factory):
     listed = {"scan": "scan.npy", "probe": "probe.npy", "sampling": 0.03, "find": "correlation"}
     listed |= {"refine": "none", "chunks": 2}
     (path / "scans.yaml").write_text(yaml.safe_dump({"scans": {"mine": listed}}))
-    return path
+    return Production(path, path / "scans.yaml")
 
 
-def test_jobs_that_share_a_scan_find_what_one_finds(folder):
-    made = Production(folder, folder / "scans.yaml")
-    target = "results/detection/mine/summary.json"
-    planned = made.snakemake("-n", target).stdout
-    assert dict(re.findall(r"^(detect\w*) +(\d+)$", planned, re.MULTILINE)) == {"detect_chunk": "2", "detect": "1"}
-    made.snakemake("--cores", "1", target)
+def as_found_by_one_job(made: Production) -> None:
+    """Peaks and strain of a shared scan are those of a search in one piece, to the bit, and no pieces are left."""
     where = made.results / "detection" / "mine"
     log = (made.results / "logs" / "detect" / "mine.log").read_text()
     assert "1156 of 1156 patterns were searched before" in log
-    assert not (where / "pieces").exists() and not list(where.glob("chunks/*"))
+    assert not (where / "pieces").exists()
 
-    scan = scan_files.read(folder / "scan.npy", folder / "probe.npy", sampling=0.03)
+    scan = scan_files.read(made.folder / "scan.npy", made.folder / "probe.npy", sampling=0.03)
     assert len(search.pieces(scan)) == 2
     alone = detection.detect(scan, Correlator())
     table = pd.read_parquet(where / "bragg_vectors.parquet")
     np.testing.assert_array_equal(table[["qx_px", "qy_px"]], alone.peaks.positions)
     strain = xarray.open_zarr(where / "strain.zarr", consolidated=False)
     np.testing.assert_array_equal(strain.e_xx.values.ravel(), alone.maps.strain.values[:, 0])
+
+
+def test_jobs_that_share_a_scan_find_what_one_finds(tmp_path):
+    made = shared_scan(tmp_path)
+    target = "results/detection/mine/summary.json"
+    planned = made.snakemake("-n", target).stdout
+    assert dict(re.findall(r"^(detect\w*) +(\d+)$", planned, re.MULTILINE)) == {"detect_chunk": "2", "detect": "1"}
+    made.snakemake("--cores", "1", target)
+    as_found_by_one_job(made)
+    assert not list((made.results / "detection" / "mine").glob("chunks/*")), "the parts' marks are temporary"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT, Production, new_production
 from services import slurm
+from test_detection_workflow import as_found_by_one_job, shared_scan
 from test_workflow import same_files
 
 from fourdcrystal import verification
@@ -249,3 +250,13 @@ def test_training_runs_over_two_nodes_and_goes_on_after_preemption(cluster, prod
     assert "going on from" in log.read_text()
     model = Path("models", "miniature", "model.safetensors")
     assert (undisturbed.results / model).read_bytes() == (preempted.results / model).read_bytes()
+
+
+def test_jobs_on_several_nodes_share_a_scan(cluster, tmp_path, timed):
+    remote = shared_scan(tmp_path)
+    with timed("a scan in two parts, put together by a third job"):
+        ended(start(remote, until="detect"), remote)
+    as_found_by_one_job(remote)
+    found = jobs(cluster, remote, "detect_chunk")
+    assert [job["JobState"] for job in found] == ["COMPLETED"] * 2
+    assert {job["NodeList"] for job in found} <= {"n2", "n3"}, "only these nodes have GPUs"
