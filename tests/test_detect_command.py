@@ -77,6 +77,7 @@ def test_report_names_what_was_found():
         "lattice_angle_degree": 90.0,
         "lattice_residual_px": 0.1,
         "strain_sigma": 0.001,
+        "ellipticity": 1.0213,
         "flags": {"empty": 1, "no_peaks": 0},
         "notes": ["the camera has gaps"],
     }
@@ -85,6 +86,7 @@ def test_report_names_what_was_found():
         "10 Bragg vectors" in text
         and "empty: 1" in text
         and "without peaks" not in text
+        and "ellipticity is taken as 1.0213" in text
         and "note: the camera has gaps" in text
     )
 

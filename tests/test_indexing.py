@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from disk_patterns import peaks_on_lattices
+from disk_patterns import lattice_points, pattern, peaks_on_lattices
 from pymatgen.core import Lattice, Structure
 
 from fourdcrystal import analysis, ellipticity, indexing, mapping, scan_rotation
@@ -85,6 +85,13 @@ def test_a_halo_tells_the_ellipticity():
     assert ratio == pytest.approx(1.06, abs=4e-3) and angle == pytest.approx(1.0, abs=0.05)
     with pytest.raises(InputError, match="no ring"):
         ellipticity.find(1000 * np.exp(-r / 12), (63.5, 64.2), 4.0)
+
+
+def test_an_ellipse_that_no_camera_makes_is_no_ring():
+    centre, basis = np.array([64.2, 63.7]), np.array([[22.0, 2.2], [-2.6, 22.4]])
+    image = pattern((128, 128), lattice_points((128, 128), centre, basis, 6), 5.0, 1e6)  # disks of one crystal
+    with pytest.raises(InputError, match="an ellipse of ratio"):
+        ellipticity.find(image, tuple(centre), 5.0)
 
 
 @pytest.mark.parametrize("degrees", [0, 20, -35, 80])

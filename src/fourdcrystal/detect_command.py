@@ -155,6 +155,8 @@ def report(output: Path, figures: dict) -> str:
             f"lattice {a:.4f} x {b:.4f} 1/Å, {figures['lattice_angle_degree']:.2f}°, peaks off it by "
             f"{figures['lattice_residual_px']:.3f} px, strain known to {100 * figures['strain_sigma']:.3f} %"
         )
+    if figures["ellipticity"] != 1:
+        lines.append(f"the camera's ellipticity is taken as {figures['ellipticity']:.4f}")
     from fourdcrystal.flags import WORDS
 
     flagged = [f"{WORDS[name]}: {count}" for name, count in figures["flags"].items() if count]

@@ -12,6 +12,7 @@ from fourdcrystal.analysis import ellipse
 from fourdcrystal.errors import InputError
 
 ANGLES, WIDTH = 180, 0.35  # samples around the ring; half width of the band that is used, over the ring's radius
+LARGEST = 1.5  # ratio of the axes
 PROMINENT = 0.02  # least rise of a ring above what lies within it
 
 
@@ -24,7 +25,7 @@ def find(image: np.ndarray, centre: tuple[float, float], probe_radius: float) ->
         probe_radius: Of the vacuum probe [px]; a ring lies beyond three of these.
 
     Raises:
-        InputError: if there is no ring.
+        InputError: if there is no ring, or none that is round but for a camera's distortion.
     """
     inner = 3 * probe_radius
     outer = min(min(centre), *(n - 1 - c for n, c in zip(image.shape, centre, strict=True)))
@@ -47,7 +48,13 @@ def find(image: np.ndarray, centre: tuple[float, float], probe_radius: float) ->
     begin = min(starts, key=scatter)
     simplex = begin + np.array([[0, 0], [0.02, 0], [0, 0.02]])
     best = minimize(scatter, begin, method="Nelder-Mead", options={"initial_simplex": simplex, "xatol": 1e-4}).x
-    return ellipse(1 + np.hypot(*best), np.arctan2(best[1], best[0]) / 2)
+    ratio = 1 + np.hypot(*best)
+    if ratio > LARGEST:
+        raise InputError(
+            f"--ellipse ring: what looks like a ring in the mean pattern would be an ellipse of ratio {ratio:.2f}; "
+            f"allowed are at most {LARGEST:g}, so give RATIO,DEGREES, or the crystal"
+        )
+    return ellipse(ratio, np.arctan2(best[1], best[0]) / 2)
 
 
 def _sampled(image: np.ndarray, centre: tuple[float, float], radii: np.ndarray, distortion: np.ndarray) -> np.ndarray:

@@ -85,7 +85,7 @@ def _ellipse(text: str | None, scan: Scan) -> np.ndarray | str:
         some = scan.sample(64)
         mean = some[np.isfinite(some).all((1, 2))].mean(0)
         return ellipticity.find(mean, scan.centre, correlation.radius(scan.probe))
-    if not re.fullmatch(f"{NUMBER},{NUMBER}", text) or not 1 <= float(text.split(",")[0]) <= 1.5:
+    if not re.fullmatch(f"{NUMBER},{NUMBER}", text) or not 1 <= float(text.split(",")[0]) <= ellipticity.LARGEST:
         raise InputError(
             f"--ellipse is '{text}'; allowed are RATIO,DEGREES (ratio 1 to 1.5), such as 1.02,30, crystal, ring"
         )
