@@ -3,18 +3,33 @@
 import json
 import pickle
 import re
+import sys
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
+import zarr
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up import row, write
 
-from fourdcrystal import catalogue, checkpoints, crystals, modelfile, packing, recipe, scan_files, sheet, source_files
+from fourdcrystal import (
+    catalogue,
+    checkpoints,
+    crystals,
+    hdf5,
+    memory,
+    modelfile,
+    packing,
+    recipe,
+    scan_files,
+    sheet,
+    source_files,
+)
 from fourdcrystal.crystal_settings import Files
 from fourdcrystal.errors import InputError
 
@@ -92,10 +107,61 @@ def test_a_scan_that_unpacks_to_more_than_the_memory_is_refused_before_it_is_rea
         f.write(header.ljust(127) + b"\n")
     content = bytearray(path.read_bytes())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan_files.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 100})())
+        patch.setattr(memory, "free", lambda device: 100)
         with pytest.raises(InputError, match="of memory are free; keep large scans as"):
             scan_files.read(path, semiangle=2, sampling=0.02)
     assert len(content) < 10_000
+
+
+@pytest.mark.parametrize("suffix", ["h5", "zarr", "emd"])
+def test_a_probe_that_unpacks_to_more_than_the_memory_is_refused_before_it_is_read(tmp_path, suffix):
+    path, huge, scan = tmp_path / f"scan.{suffix}", (2**22, 2**22), np.zeros((1, 1, 16, 16), np.float32)
+    if suffix == "zarr":
+        group = zarr.open_group(path, mode="w")
+        group["scan"] = scan
+        group.create_array("probe", shape=huge, chunks=(64, 64), dtype="f4")
+    else:
+        with h5py.File(path, "w") as file:  # a kilobyte of file: what was never written is not there
+            file["scan" if suffix == "h5" else "root/cube/data"] = scan
+            file.create_dataset("probe" if suffix == "h5" else "root/probe/data", huge, "f4", chunks=(64, 64))
+            if suffix == "emd":
+                file.attrs["emd_group_type"] = "file"
+                file["root/cube"].attrs["python_class"] = "DataCube"
+                file["root/probe"].attrs["python_class"] = "Probe"
+    with pytest.raises(InputError, match=r"holds 7\.04e\+04 GB when unpacked"):
+        scan_files.read(path, sampling=0.02)
+
+
+@pytest.mark.parametrize(
+    "child, said",
+    [("import time; time.sleep(600)", "had not read its metadata after"), ("import os; os.abort()", "crashes")],
+)
+def test_a_damaged_file_that_hangs_or_crashes_the_hdf5_library_is_refused(tmp_path, monkeypatch, child, said):
+    path = tmp_path / "scan.hspy"
+    h5py.File(path, "w").close()
+    monkeypatch.setattr(hdf5, "COMMAND", (sys.executable, "-c", child))
+    monkeypatch.setattr(hdf5, "PATIENCE", 3.0)
+    with pytest.raises(InputError, match=said):
+        scan_files.read(path, sampling=0.02, semiangle=2)
+
+
+def test_the_first_look_at_an_hdf5_file_reads_every_attribute_and_minds_nothing(tmp_path, monkeypatch):
+    path, read = tmp_path / "scan.h5", []
+    with h5py.File(path, "w") as file:
+        file.attrs["a"] = file.create_group("group").attrs["b"] = file.create_dataset("group/data", 3, "f4").attrs[
+            "c"
+        ] = 1
+    original = h5py.AttributeManager.__getitem__
+
+    def damaged(attributes, name):
+        read.append(name)
+        if name == "b":
+            raise KeyError(name)
+        return original(attributes, name)
+
+    monkeypatch.setattr(h5py.AttributeManager, "__getitem__", damaged)
+    hdf5.look(str(path))
+    assert sorted(read) == ["a", "b", "c"]
 
 
 def test_a_cif_of_millions_of_sites_is_refused_before_its_symmetry_is_applied(tmp_path):
@@ -119,10 +185,16 @@ def test_a_cif_of_millions_of_sites_is_refused_before_its_symmetry_is_applied(tm
     ("model.safetensors", lambda path: modelfile.load(path)),
     ("scan.npz", lambda path: scan_files.read(path, sampling=0.02, semiangle=2)),
     ("scan.npy", lambda path: scan_files.read(path, sampling=0.02, semiangle=2)),
+    ("scan.zarr", lambda path: scan_files.read(path, sampling=0.02, semiangle=2, energy=2e5)),
 ])  # fmt: skip
 def test_no_data_or_model_file_can_execute_code_when_it_is_loaded(tmp_path, name, load):
     path, trace = tmp_path / name, tmp_path / "trace"
-    if name.endswith("npz"):
+    if name.endswith("zarr"):  # Zarr 2 has a codec that pickles
+        about = {"zarr_format": 2, "shape": [1] * 4, "chunks": [1] * 4, "dtype": "<f8", "fill_value": 0, "order": "C"}
+        path.mkdir()
+        (path / ".zarray").write_text(json.dumps(about | {"compressor": {"id": "pickle"}, "filters": None}))
+        (path / "0.0.0.0").write_bytes(pickle.dumps(Executes(trace)))
+    elif name.endswith("npz"):
         np.savez(path, scan=np.array([Executes(trace)], dtype=object))
     elif name.endswith("npy"):
         np.save(path, np.array([Executes(trace)], dtype=object), allow_pickle=True)

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
-from fourdcrystal import correlation, scan_hdf5
+from fourdcrystal import correlation, hdf5, memory, scan_hdf5
 from fourdcrystal.diffraction_units import in_inverse_angstrom
 from fourdcrystal.errors import InputError
 from fourdcrystal.scan_views import Mapped, Reordered, Stack
@@ -122,6 +121,7 @@ def load(path: Path, energy: float | None = None, probe: bool = False) -> Conten
     """
     if not path.exists():
         raise InputError(f"{path}: no such {'vacuum probe' if probe else 'scan'} file")
+    hdf5.check(path)
     reader = _reader(path)
     try:
         content = reader(path, energy, probe)
@@ -185,13 +185,7 @@ def _npz(path: Path, energy: float | None, probe: bool) -> Content:
         raise InputError(f"{path}: is no .npz file, or was cut off")
     with np.load(path, allow_pickle=False) as file:
         names = set(file.files)
-        # a compressed array can say that it is a thousand times larger than its file
-        needed, free = sum(member.file_size for member in file.zip.infolist()), psutil.virtual_memory().available
-        if needed > free:
-            raise InputError(
-                f"{path}: holds {needed / 1e9:.3g} GB when unpacked, but {free / 1e9:.3g} GB of memory are free; "
-                "keep large scans as .zarr or .h5, which are read piece by piece"
-            )
+        memory.check(path, sum(member.file_size for member in file.zip.infolist()))
         if probe:
             chosen = "probe" if "probe" in names else next(iter(file.files))
             return {"patterns": file[chosen]}
@@ -212,10 +206,10 @@ def _zarr(path: Path, energy: float | None, probe: bool) -> Content:
         arrays, attributes = dict(root.arrays()), dict(root.attrs)
     if probe:
         chosen = arrays.get("probe", next(iter(arrays.values()), None))
-        return {"patterns": None if chosen is None else chosen[...]}
+        return {"patterns": None if chosen is None else memory.whole(path, chosen)}
     scan = arrays.get("scan", next((a for a in arrays.values() if a.ndim == 4), None))
     vacuum = arrays.get("probe")
-    content: Content = {"patterns": scan, "probe": None if vacuum is None else vacuum[...]}
+    content: Content = {"patterns": scan, "probe": None if vacuum is None else memory.whole(path, vacuum)}
     return content | {name: float(attributes[name]) for name in ("dq", "energy") if name in attributes}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 
+from fourdcrystal import memory
 from fourdcrystal.diffraction_units import in_inverse_angstrom
 from fourdcrystal.errors import InputError
 from fourdcrystal.scan_views import Joined
@@ -61,7 +62,7 @@ def py4dstem(path: Path, energy: float | None, probe: bool) -> Content:
         return {"patterns": data[0] if node is vacuum and data.ndim == 3 else data}
     content: Content = {"patterns": None if cube is None else cube["data"]}
     if vacuum is not None:
-        stored = vacuum["data"][...]
+        stored = memory.whole(path, vacuum["data"])
         content["probe"] = stored[0] if stored.ndim == 3 else stored
     calibration = found.get("Calibration")
     if calibration is not None and "Q_pixel_size" in calibration:
@@ -80,7 +81,8 @@ def dectris(path: Path, energy: float | None, probe: bool) -> Content:
         raise InputError(f"{path}: links to a file with its data that isn't beside it ({error})") from error
     for array in arrays:
         _decodable(path, array)
-    return {"patterns": Joined(tuple(arrays), file[MASK][...] != 0 if MASK in file else None) if arrays else None}
+    gaps = memory.whole(path, file[MASK]) != 0 if MASK in file else None
+    return {"patterns": Joined(tuple(arrays), gaps) if arrays else None}
 
 
 def plain(path: Path, energy: float | None, probe: bool) -> Content:
@@ -88,8 +90,8 @@ def plain(path: Path, energy: float | None, probe: bool) -> Content:
     file = h5py.File(path)
     vacuum = file.get("probe")
     if probe and vacuum is not None:
-        return {"patterns": vacuum[...]}
-    content: Content = {"patterns": _array(file, 4), "probe": None if vacuum is None else vacuum[...]}
+        return {"patterns": memory.whole(path, vacuum)}
+    content: Content = {"patterns": _array(file, 4), "probe": None if vacuum is None else memory.whole(path, vacuum)}
     _decodable(path, content["patterns"])
     return content | {name: float(file.attrs[name]) for name in ("dq", "energy") if name in file.attrs}
 
@@ -120,9 +122,8 @@ def _decodable(path: Path, array: h5py.Dataset) -> None:
         try:
             importlib.import_module("hdf5plugin")
         except ImportError:
-            raise InputError(
-                f"{path}: is packed with {_text(name) or f'filter {number}'}; pip install hdf5plugin, which unpacks it"
-            ) from None
+            known = _text(name).partition(";")[0] or f"filter {number}"
+            raise InputError(f"{path}: is packed with {known}; pip install hdf5plugin, which unpacks it") from None
 
 
 def _text(value: Any) -> str:
