@@ -20,7 +20,8 @@ from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
 
 from fourdcrystal import fourier_series, orientation, reflections, scattering, simulation, supercell
-from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal, wavelength
+from fourdcrystal.electrons import wavelength
+from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal
 
 ROLL = 0.3  # rad
 REACH = 0.9  # 1/Å; disks up to here

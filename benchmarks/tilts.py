@@ -22,7 +22,8 @@ from pymatgen.core import Structure
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from fourdcrystal import scattering, simulation, supercell
-from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal, wavelength
+from fourdcrystal.electrons import wavelength
+from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "patterns"
 ENERGY = 200e3

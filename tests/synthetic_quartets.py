@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from fourdcrystal.settings import wavelength
+from fourdcrystal.electrons import wavelength
 
 
 def disk(shape, centre, radius, edge=0.35):

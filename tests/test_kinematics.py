@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fourdcrystal import catalogue, kinematics, physics_checks, scattering
-from fourdcrystal.settings import wavelength
+from fourdcrystal.electrons import wavelength
 
 
 def test_the_interaction_constant_is_the_book_s():

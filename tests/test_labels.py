@@ -7,7 +7,8 @@ from known_crystals import SAPPHIRE
 from scipy.spatial.transform import Rotation
 
 from fourdcrystal import labels, reflections
-from fourdcrystal.settings import Labels, wavelength
+from fourdcrystal.electrons import wavelength
+from fourdcrystal.settings import Labels
 
 ENERGY, SHAPE, DQ = 200e3, (96, 128), 0.02
 SETTINGS = Labels(width=1.5, sigma=0.03, weakest=0.02)

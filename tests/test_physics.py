@@ -17,7 +17,8 @@ from fourdcrystal import (
     simulation,
     supercell,
 )
-from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal, wavelength
+from fourdcrystal.electrons import wavelength
+from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal
 
 ENERGY = 200e3
 

@@ -8,8 +8,9 @@ from pymatgen.core import Element, Structure
 from scipy.spatial.transform import Rotation
 
 from fourdcrystal import orientation, reflections, scattering
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Thermal, wavelength
+from fourdcrystal.settings import Thermal
 
 ENERGY = 200e3
 

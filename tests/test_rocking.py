@@ -7,7 +7,8 @@ import pytest
 from known_crystals import SILICON
 
 from fourdcrystal import bloch, orientation, reflections, rocking, scattering
-from fourdcrystal.settings import Thermal, wavelength
+from fourdcrystal.electrons import wavelength
+from fourdcrystal.settings import Thermal
 
 B = scattering.b_factors(SILICON, Thermal())
 AXIS = orientation.along_beam(SILICON, (1, 1, 0))

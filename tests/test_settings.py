@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from fourdcrystal import recipe
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.seeds import generator
-from fourdcrystal.settings import Settings, box_edge, wave_sampling, wavelength
+from fourdcrystal.settings import Settings, box_edge, wave_sampling
 
 ROOT = Path(__file__).parent.parent
 

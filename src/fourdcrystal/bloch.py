@@ -6,7 +6,7 @@ import numpy as np
 from pymatgen.core import Structure
 from scipy.spatial.transform import Rotation
 
-from fourdcrystal.settings import wavelength
+from fourdcrystal.electrons import wavelength
 
 
 def intensities(

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from fourdcrystal import probe
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import Grid
 from fourdcrystal.settings import (
@@ -20,7 +21,6 @@ from fourdcrystal.settings import (
     Microscope,
     Specimen,
     box_edge,
-    wavelength,
 )
 
 LEAST, LARGEST = 40.0, 1000.0  # Å; edges that are chosen from

@@ -2,7 +2,7 @@
 
 import re
 
-from fourdcrystal.settings import wavelength
+from fourdcrystal.electrons import wavelength
 
 # what one unit of an axis is in 1/Å; mrad depends on the energy
 UNITS = {

@@ -23,12 +23,13 @@ from fourdcrystal import (
     seeds,
     vacuum,
 )
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.inference import Detector, Method, refinement_named
 from fourdcrystal.metrics import Truth
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.reader import StoreReader
-from fourdcrystal.settings import Evaluation, Labels, wavelength
+from fourdcrystal.settings import Evaluation, Labels
 
 NETWORK = "network"
 CLASSICAL: dict[str, dict[str, object]] = {

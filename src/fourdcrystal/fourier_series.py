@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 from pymatgen.core import Structure
 
 from fourdcrystal import scattering
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.propagation import CUTOFF
 from fourdcrystal.reflections import structure_factors
-from fourdcrystal.settings import wavelength
 
 
 def intensities(

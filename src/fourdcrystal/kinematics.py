@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourdcrystal import scattering
-from fourdcrystal.settings import wavelength
+from fourdcrystal.electrons import wavelength
 
 
 def disk_intensity(

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.reflections import Reflections, excitation_errors
-from fourdcrystal.settings import Labels, wavelength
+from fourdcrystal.settings import Labels
 
 CUTOFF = 4.0  # in σ of the excitation error: w = 3e-4 there
 FAR = 36.0  # in K's exponent: K is below 2e-16 there, and products of smaller numbers would underflow, which is slow

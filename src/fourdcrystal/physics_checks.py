@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from fourdcrystal import kinematics, plots, stores
-from fourdcrystal.settings import wavelength
+from fourdcrystal.electrons import wavelength
 
 WEAKEST, STRONGEST = 1e-4, 0.05  # of the beam: below, other disks' tails; above, electrons scatter twice
 

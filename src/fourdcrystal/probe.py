@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import Grid
-from fourdcrystal.settings import Aberrations, Aperture, Microscope, wavelength
+from fourdcrystal.settings import Aberrations, Aperture, Microscope
 
 SUBPIXELS = 8  # per axis, over which the edges inside a patterned aperture are averaged
 

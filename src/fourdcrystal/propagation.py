@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fourdcrystal.settings import wavelength
+from fourdcrystal.electrons import wavelength
 
 if TYPE_CHECKING:
     from fourdcrystal.waves import DeviceWave, Wave

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from fourdcrystal import catalogue, labels, places
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.order import WINDOW
 from fourdcrystal.places import AHEAD, Location
 from fourdcrystal.reader import StoreReader
-from fourdcrystal.settings import Labels, wavelength
+from fourdcrystal.settings import Labels
 
 Batch = dict[str, torch.Tensor]
 INDEX = ("orientation", "energy", "semiangle", "thickness")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fourdcrystal import scattering
-from fourdcrystal.settings import wavelength
+from fourdcrystal.electrons import wavelength
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -13,10 +13,10 @@ import numpy as np
 
 from fourdcrystal import correlation, hdf5, memory, scan_hdf5
 from fourdcrystal.diffraction_units import in_inverse_angstrom
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.scan_views import Mapped, Reordered, Stack
 from fourdcrystal.scans import Scan, check_dimensions
-from fourdcrystal.settings import wavelength
 
 TRUTH = ("centres", "weight", "distortion", "tilt", "hkl", "g")
 Content = dict[str, Any]  # patterns, and probe, dq, energy, truth where the file has them

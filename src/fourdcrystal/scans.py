@@ -9,9 +9,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from fourdcrystal import correlation
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.scan_views import Binned, Part, binned
-from fourdcrystal.settings import wavelength
 
 READ_BYTES = 2**27  # read at a time, counted as 8 bytes a pixel: some readers convert
 SMALLEST_DISK, LARGEST_DISK = 1.2, 0.2  # px; fraction of the shorter side of the detector

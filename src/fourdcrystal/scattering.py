@@ -1,4 +1,4 @@
-"""How single atoms scatter electrons: Lobato's factors in volts, wavelengths and thermal damping."""
+"""How single atoms scatter electrons: Lobato's factors in volts, the interaction constant and thermal damping."""
 
 import importlib.util
 import json
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fourdcrystal.electrons import REST_ENERGY, wavelength
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Thermal, wavelength
+from fourdcrystal.settings import Thermal
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -66,7 +67,7 @@ def interaction(energy: float) -> float:
 
     Kirkland, Advanced Computing in Electron Microscopy (2010), eq. 5.6; σ = λ γ / VOLTS.
     """
-    return (1 + energy / 510998.95) * wavelength(energy) / VOLTS
+    return (1 + energy / REST_ENERGY) * wavelength(energy) / VOLTS
 
 
 def b_factors(structure: "Structure", thermal: Thermal) -> dict[str, float]:

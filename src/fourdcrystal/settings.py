@@ -19,14 +19,6 @@ COARSEST_SAMPLING, FINEST_SAMPLING = 0.1, 0.05  # Å; what the wave's sampling i
 LEAST_MARGIN = 0.5  # Å; what comes near the seam is counted on pixels of a quarter of the margin
 
 
-def wavelength(energy: float) -> float:
-    """Relativistic electron wavelength [Å] at a beam energy [eV].
-
-    λ = h c / sqrt(E (E + 2 m c²)); De Graef, Introduction to Conventional TEM (2003), eq. 2.34. CODATA 2018 constants.
-    """
-    return 12398.419843320026 / math.sqrt(energy * (energy + 2 * 510998.95))
-
-
 # -------------------------------------------------------------------------------------------------------- orientations
 class Orientations(Section):
     """How each crystal is turned. Every orientation becomes one supercell."""

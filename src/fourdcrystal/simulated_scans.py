@@ -16,10 +16,11 @@ from pymatgen.core import Lattice, Structure
 
 from fourdcrystal import files, labels, orientation, recipe, reflections, scattering, seeds, supercell
 from fourdcrystal.crystals import Crystal
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.progress import Progress
 from fourdcrystal.scan_settings import Simulated
-from fourdcrystal.settings import Microscope, Settings, box_edge, wavelength
+from fourdcrystal.settings import Microscope, Settings, box_edge
 from fourdcrystal.simulation import Instrument
 
 PROBE_ELECTRONS = 1e8  # of the vacuum probe's image: a long exposure

@@ -21,10 +21,11 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from fourdcrystal import catalogue, checkpoints, files, modelfile, places, plots, stores
 from fourdcrystal.data import QuartetData
+from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.experiment import Experiment
 from fourdcrystal.learner import Learner
-from fourdcrystal.settings import DetectorSettings, wavelength
+from fourdcrystal.settings import DetectorSettings
 
 SILENCE = 15.0  # s; longest time without a word on the terminal
 CURVES = ("loss", "vg_loss", "qz_loss", "vg_r_factor")
