@@ -58,6 +58,13 @@ def test_a_supercell_is_what_brute_force_finds(crystal, rotation):
     assert distance.max(initial=0) < 2e-5
 
 
+def test_a_layer_more_along_each_axis_is_no_defect():
+    """Half a box of 50 Å holds 6.02 layers of a cubic crystal of 4.15 Å, so seven along x and y: a third more atoms."""
+    crystal = Structure(np.eye(3) * 4.15, ["Ca"], [[0, 0, 0]])
+    cell = supercell.cut(crystal, np.eye(3), (50.0, 50.0), 400.0)
+    supercell.check(cell, crystal, np.eye(3))
+
+
 def test_no_corner_is_empty():
     # the reference code cuts before it rotates
     turned = orientation.draw(SAPPHIRE, Orientations(zone_axes=0, random=1), np.random.default_rng(3))[1]

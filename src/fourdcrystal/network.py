@@ -78,6 +78,11 @@ class DiskNetwork(nn.Module, ABC):
     def maps(self, pattern: Tensor, probe: Tensor) -> Tensor:
         """The variant's own part of :meth:`raw`, from the normalised pattern."""
 
+    def exact_head(self, features: Tensor) -> Tensor:
+        """The last layer in single precision, whatever the others have: its numbers are volts and heights."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.float())
+
     def forward(self, cbed: Tensor, probe: Tensor) -> dict[str, Tensor]:
         """Maps ``vg`` [V] and ``qz`` [λ dq²], each (B, 1, X, Y), of patterns [counts] and probes, each (B, 1, X, Y).
 
@@ -105,7 +110,7 @@ class CCUNet(DiskNetwork):
         correlation = correlation / correlation.square().mean((-2, -1), keepdim=True).sqrt().clamp(min=1e-6)
         # squares of pixels as channels: the same detail at a fraction of the convolutions' cost (Shi et al., CVPR 2016)
         folded = nn.functional.pixel_unshuffle(torch.cat([pattern, correlation], 1), self.model.patch)
-        return nn.functional.pixel_shuffle(self.head(self.unet(folded)), self.model.patch)
+        return nn.functional.pixel_shuffle(self.exact_head(self.unet(folded)), self.model.patch)
 
 
 class FCUNet(DiskNetwork):
@@ -128,7 +133,7 @@ class FCUNet(DiskNetwork):
         spectrum = torch.fft.fftshift(torch.fft.fft2(image, norm="ortho"), dim=(-2, -1))
         filtered = torch.fft.ifftshift(self.unet(spectrum), dim=(-2, -1))
         back = torch.fft.ifft2(filtered, norm="ortho").real
-        return self.head(self.tail(torch.cat([back, pattern], 1)))
+        return self.exact_head(self.tail(torch.cat([back, pattern], 1)))
 
 
 NETWORKS: dict[str, type[DiskNetwork]] = {"ccunet": CCUNet, "fcunet": FCUNet}

@@ -137,7 +137,7 @@ def _check_filling(cell: Supercell, structure: Structure) -> None:
     for edges, members in [(cell.box, None), *((cell.box / 2, o) for o in range(8))]:
         # between two opposite faces, a lattice plane more or less fits in: one layer at worst, along each axis
         volume = np.prod(edges)
-        slack = volume / structure.volume * (spacing / edges).sum()
+        slack = volume / structure.volume * (np.prod(1 + spacing / edges) - 1)
         chosen = cell.numbers if members is None else cell.numbers[octant == members]
         for number in set(structure.atomic_numbers):
             per_cell = structure.atomic_numbers.count(number)
