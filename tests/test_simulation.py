@@ -183,9 +183,25 @@ def test_waves_transform_there_and_back():
             wave.spectrum[...] = start
             wave.backward()
             wave.get(real)
+            np.testing.assert_allclose(wave.intensity, (np.abs(real) ** 2).sum(), rtol=1e-4)
             wave.put(real)
             wave.forward(np.ones_like(start))
             np.testing.assert_allclose(wave.spectrum / grid.n**2, start, atol=1e-5)
+
+
+@pytest.mark.parametrize("margin", [0, 5, 20, 32])
+def test_the_seam_is_a_frame_of_the_box(margin):
+    rng = np.random.default_rng(0)
+    grid = Grid(64, 20.0)
+    for wave in (Wave(grid), DeviceWave(grid, np)):
+        wave.put(rng.normal(size=(64, 64)) + 1j * rng.normal(size=(64, 64)))
+        real = np.empty((64, 64), np.complex64)
+        wave.get(real)
+        frame = np.ones((64, 64), bool)
+        frame[margin : 64 - margin, margin : 64 - margin] = False
+        look = simulation.Seam(margin, np, wave.shape)
+        wave.look(look)
+        np.testing.assert_allclose(look.intensity, (np.abs(real[frame]) ** 2).sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("binning", [1, 2, 3, 4])

@@ -10,7 +10,7 @@ from made_up import SHAPE, axes, fill, reflections, silicon, write
 
 from fourdcrystal import checksums, layout, stores
 from fourdcrystal.errors import InputError
-from fourdcrystal.precision import PATTERN_STEP, rounded
+from fourdcrystal.precision import HEIGHT_STEP, PATTERN_STEP, rounded
 from fourdcrystal.reader import StoreReader
 
 
@@ -41,6 +41,20 @@ def test_a_quartet_is_read_back_within_the_stated_error(tmp_path):
     assert np.all(error <= np.maximum(1e-6, 0.002 * exact))
     again = rounded(rounded(exact, PATTERN_STEP), PATTERN_STEP)
     np.testing.assert_array_equal(again, rounded(exact, PATTERN_STEP))
+
+
+def test_heights_of_both_signs_and_numbers_as_large_as_half_precision_holds_are_rounded_alike():
+    exact = np.array([0.0, 3e-5, 0.00371, 0.7123, 65000.0], np.float32)
+    there, back = rounded(exact, HEIGHT_STEP), rounded(-exact, HEIGHT_STEP)
+    np.testing.assert_array_equal(there, -back)
+    np.testing.assert_array_equal(there.astype(float)[:3], np.round(exact[:3] / HEIGHT_STEP) * HEIGHT_STEP)
+    assert (np.abs(there[3:] - exact[3:]) <= exact[3:] / 512).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e5])
+def test_what_half_precision_cannot_hold_is_never_stored(value):
+    with pytest.raises(ValueError, match="not finite, or too large"):
+        rounded([0.5, value], PATTERN_STEP)
 
 
 def test_the_same_input_gives_the_same_bytes_and_another_input_another_identity(tmp_path):

@@ -6,6 +6,7 @@ Ultramicroscopy 158 (2015) 89). Two slices, both real, share each complex transf
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from types import ModuleType
 from typing import Any, Literal
 
@@ -89,41 +90,54 @@ def slices(
     count = round(cell.box[2] / slice_thickness)
     index = np.clip(np.floor(cell.positions[:, 2] / slice_thickness + 1e-9).astype(np.int64), 0, count - 1)
     elements = np.unique(cell.numbers).astype(np.int64)
-    key = cell.numbers * np.int64(count) + index
+    # by pairs of slices, which are the real and the imaginary part of a complex array, and by elements
+    key = index // 2 * len(elements) + np.searchsorted(elements, cell.numbers)
     order = np.argsort(key, kind="stable")
-    key, odd = key[order], index[order] % 2
-    pixels = cell.positions[order, :2] / grid.sampling
+    odd, pixels = index[order] % 2, cell.positions[order, :2] / grid.sampling
+    pairs = (count + 1) // 2
+    bounds = np.searchsorted(key[order], np.arange(pairs * len(elements) + 1)).tolist()
     symbols = [chemical_symbols[e] for e in elements]
     tables = [wave.kernel(factors(grid, symbol, b[symbol], placement, wave.full)) for symbol in symbols]
-    # atoms of each element in each pair of slices, which are the real and the imaginary part of a complex array
-    starts = np.searchsorted(key, elements[:, None] * count + np.arange(0, count, 2))
-    stops = np.searchsorted(key, elements[:, None] * count + np.minimum(np.arange(2, count + 2, 2), count))
-    made = xp.empty((grid.n, grid.n), dtype=xp.complex64)
-    for pair in range(starts.shape[1]):
+    sums = xp.empty((grid.n, grid.n), dtype=xp.complex64)
+    made = xp.empty((2, grid.n, grid.n), dtype=xp.float32)
+
+    def part(lines: slice, values: Any) -> None:
+        made[0, lines], made[1, lines] = values.real, values.imag
+
+    for pair in range(pairs):
+        # few atoms at a time: what they are spread over stays in the cache
+        ends = bounds[pair * len(elements) : (pair + 1) * len(elements) + 1]
+        place, weight = spread(pixels[ends[0] : ends[-1]], grid.n, placement)
         empty = True
-        for table, start, stop in zip(tables, starts[:, pair], stops[:, pair], strict=True):
+        for table, (start, stop) in zip(tables, pairwise(ends), strict=True):
             if start < stop:
-                # few atoms at a time: what they are spread over stays in the cache
-                place, weight = spread(pixels[start:stop], grid.n, placement)
-                wave.put(_sums(place, weight, odd[start:stop], grid.n, xp))
+                here = slice(start - ends[0], stop - ends[0])
+                _add_up(place[..., here], weight[..., here], odd[start:stop], sums, xp)
+                wave.put(sums)
                 wave.forward(table, add=not empty)
                 empty = False
         if empty:
             wave.spectrum[...] = 0
         wave.backward()
-        wave.get(made)
-        yield made.real
-        if 2 * pair + 1 < count:
-            yield made.imag
+        wave.look(part)
+        yield from made[: count - 2 * pair]
 
 
-def _sums(place: np.ndarray, weight: np.ndarray, odd: np.ndarray, n: int, xp: ModuleType) -> Any:
-    """What atoms give to each point, (n, n), complex; ``place``, ``weight`` (2, width, N); ``odd``: imaginary, (N,)."""
+def _add_up(place: np.ndarray, weight: np.ndarray, odd: np.ndarray, sums: Any, xp: ModuleType) -> None:
+    """What atoms give to each point, into ``sums``, (n, n), complex.
+
+    Args:
+        place: Lines of each atom, (2, width, N).
+        weight: Its shares of them, (2, width, N).
+        odd: 1 where an atom belongs to the imaginary part, 0 elsewhere, (N,).
+        sums: Where the result goes.
+        xp: Array module of the result.
+    """
+    n = len(sums)
     points = ((2 * n * place[0])[:, None] + (2 * place[1] + odd)).ravel()
     shares = (weight[0, :, None] * weight[1]).ravel()
-    sums = xp.zeros(2 * n * n, dtype=xp.float32)
-    xp.add.at(sums, xp.asarray(points), xp.asarray(shares))
-    return sums.view(xp.complex64).reshape(n, n)
+    sums[...] = 0
+    xp.add.at(sums.view(xp.float32).reshape(-1), xp.asarray(points), xp.asarray(shares))
 
 
 def spread(pixels: np.ndarray, n: int, placement: Placement = "exact") -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +156,8 @@ def spread(pixels: np.ndarray, n: int, placement: Placement = "exact") -> tuple[
     exact = placement == "exact"
     width = WIDTH if exact else 2
     at = np.ascontiguousarray(pixels.T)[:, None]
-    lines = (np.ceil(at - width / 2) if exact else np.floor(at)) + np.arange(width)[:, None]
-    distance = (lines - at).astype(np.float32)
+    first, steps = np.ceil(at - width / 2) if exact else np.floor(at), np.arange(width)[:, None]
+    distance = (first + steps - at).astype(np.float32)
     share = _semicircle(distance) if exact else 1 - np.abs(distance)
-    return lines.astype(np.int64) % n, share
+    wrapped = np.arange(n + width) % n
+    return wrapped.take(first.astype(np.int64) % n + steps), share

@@ -15,7 +15,7 @@ from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import Grid, Transmission, fast_length
 from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, box_edge, wave_sampling
 from fourdcrystal.supercell import Supercell
-from fourdcrystal.waves import DeviceWave, Wave
+from fourdcrystal.waves import DeviceWave, Wave, power
 
 BLOCK = 8  # slices whose transmission functions are kept at a time
 
@@ -34,28 +34,32 @@ class Simulated:
 
 
 class Seam:
-    """Intensity of waves near the box's lateral faces; looks at some lines of constant x after the other."""
+    """What waves have near the box's lateral faces; looks at some lines of constant x after the other."""
 
-    def __init__(self, margin: int, xp: ModuleType) -> None:
-        """Look at ``margin`` grid points on either side of the faces, in arrays of a module."""
-        self._margin, self._xp, self._near, self._total = margin, xp, 0, 0
+    def __init__(self, margin: int, xp: ModuleType, shape: tuple[int, ...]) -> None:
+        """Look at ``margin`` grid points on either side of the faces, in waves of a ``shape``, arrays of a module."""
+        *stack, n = shape
+        self._margin, self._n, self._xp = margin, n, xp
+        self._sides = xp.empty((*stack, 2 * margin), dtype=xp.complex64)
+        self._ends = xp.empty((*stack[:-1], 2 * margin, n - 2 * margin), dtype=xp.complex64)
 
     def __call__(self, lines: slice, values: Any) -> None:
-        """Add what some lines have, (..., lines, n)."""
-        n = values.shape[-1]
-        inner = slice(max(self._margin - lines.start, 0), max(n - self._margin - lines.start, 0))
-        everything = self._power(values)
-        self._total = self._total + everything
-        self._near = self._near + everything - self._power(values[..., inner, self._margin : n - self._margin])
-
-    def _power(self, values: Any) -> Any:
-        parts = values.view(self._xp.float32)  # real and imaginary parts side by side
-        return self._xp.einsum("...ij,...ij->...", parts, parts)
+        """Take over what some lines have near the faces, (..., lines, n)."""
+        margin, first, last = self._margin, self._margin, self._n - self._margin
+        sides, across = self._sides[..., lines, :], slice(first, last)
+        sides[..., :margin], sides[..., margin:] = values[..., :first], values[..., last:]
+        if lines.start < first:
+            low = slice(lines.start, min(lines.stop, first))
+            self._ends[..., low, :] = values[..., : low.stop - low.start, across]
+        if lines.stop > last:
+            high = slice(max(lines.start, last), lines.stop)
+            place = slice(high.start - last + margin, high.stop - last + margin)
+            self._ends[..., place, :] = values[..., high.start - lines.start :, across]
 
     @property
-    def fraction(self) -> Any:
-        """Fraction of the intensity near the faces, (...)."""
-        return self._near / self._total
+    def intensity(self) -> Any:
+        """Intensity near the faces, (...)."""
+        return power(self._sides, self._xp) + power(self._ends, self._xp)
 
 
 class Instrument:
@@ -189,17 +193,17 @@ class Instrument:
         xp, specimen = self.xp, self.specimen
         shape = (*self._spectra.shape[:2], len(self._planes))
         cbed = xp.empty((*shape, *self.camera.shape), dtype=xp.float32)
-        seam = xp.empty(shape, dtype=xp.float32)
+        near, total = (xp.empty(shape, dtype=xp.float32) for _ in range(2))
         for energy, wave, angles in self._waves:
             self._illuminate(wave, energy, angles)
         if specimen.projection == "infinite":
             potentials = potential.slices(cell, self.grid, specimen.slice_thickness, b, self.placement, self._work)
         else:
             potentials = finite.finite_slices(cell, self.grid, specimen.slice_thickness, b, self._work)
-        number, total = 0, round(self.thickness / specimen.slice_thickness)
-        while number < total:
+        number, last = 0, round(self.thickness / specimen.slice_thickness)
+        while number < last:
             # some slices at a time: a wave that goes through all of them stays in the cache
-            block = range(number, min(number + BLOCK, total))
+            block = range(number, min(number + BLOCK, last))
             for place in range(len(block)):
                 projected = next(potentials)
                 for energy, transmission in enumerate(self._transmissions):
@@ -208,16 +212,18 @@ class Instrument:
                 for place, before in enumerate(block):
                     # what is seen of a plane in real space is looked at when the next slice brings the wave there
                     above, below = self._planes.get(before), self._planes.get(before + 1)
-                    look = None if above is None else self._seam()
+                    look = None if above is None else self._seam(wave)
                     wave.multiply(self._block[energy, place], look)
                     if look is not None:
-                        seam[energy, angles, above] = look.fraction
+                        near[energy, angles, above] = look.intensity
                     wave.filter(self._kernels[energy], keep=below is not None)
                     if below is not None:
                         cbed[energy, angles, below] = self.camera.record(wave.spectrum, xp)
+                        total[energy, angles, below] = wave.intensity
             number = block.stop
         for energy, wave, angles in self._waves:
-            seam[energy, angles, -1] = self._near_seam(wave)
+            near[energy, angles, -1] = self._near_seam(wave)
+        seam = near / total
         if xp is not np:
             cbed, seam = xp.asnumpy(cbed), xp.asnumpy(seam)
         return Simulated(cbed, seam)
@@ -227,18 +233,19 @@ class Instrument:
         wave.backward()
 
     def _near_seam(self, wave: Wave | DeviceWave) -> Any:
-        """Fraction of the intensity within ``seam_margin`` of the box's lateral faces, (...)."""
-        look = self._seam()
+        """Intensity within ``seam_margin`` of the box's lateral faces, (...)."""
+        look = self._seam(wave)
         wave.look(look)
-        return look.fraction
+        return look.intensity
 
-    def _seam(self) -> "Seam":
-        return Seam(min(round(self.specimen.seam_margin / self.grid.sampling), self.grid.n // 2), self.xp)
+    def _seam(self, wave: Wave | DeviceWave) -> Seam:
+        margin = min(round(self.specimen.seam_margin / self.grid.sampling), self.grid.n // 2)
+        return Seam(margin, self.xp, wave.shape)
 
     def _check_vacuum(self) -> None:
         for energy, wave, angles in self._waves:
             self._illuminate(wave, energy, angles)
-            fraction = float(self._near_seam(wave).max())
+            fraction = float((self._near_seam(wave) / wave.intensity).max())
             if fraction > self.specimen.seam_limit:
                 self._too_small(fraction, energy, self.microscope.semiangle_cutoff[angles][0], "0 (vacuum)")
 

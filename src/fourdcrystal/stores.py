@@ -77,14 +77,14 @@ class Writer:
             raise ValueError(f"orientation {orientation} is written twice")
         if np.shape(cbed) != (shape := self._shape("cbed")[1:]):
             raise ValueError(f"cbed has the shape {np.shape(cbed)}, not {shape}")
-        images = rounded(cbed, PATTERN_STEP)
-        total = _total(images)
-        if not np.isfinite(total).all():
-            raise ValueError(f"cbed of orientation {orientation} has values that are not finite")
+        try:
+            images = rounded(cbed, PATTERN_STEP)
+        except ValueError as error:
+            raise ValueError(f"cbed of orientation {orientation}: {error}") from error
         shards.write(self._folder / "cbed" / "c" / f"{orientation}/0/0/0/0/0", images)
         self._small["vg"][orientation] = rounded(vg, POTENTIAL_STEP)
         self._small["qz"][orientation] = rounded(qz, HEIGHT_STEP)
-        self._small["intensity"][orientation] = total / self._beam[:, :, None]
+        self._small["intensity"][orientation] = _total(images) / self._beam[:, :, None]
         self._small["seam_fraction"][orientation] = seam_fraction
         self._reflections[orientation] = reflections
 
@@ -143,8 +143,9 @@ class Writer:
 
 
 def _total(images: NDArray[np.float16]) -> NDArray[np.float64]:
-    """Sum over the pixels of each image."""
-    return single(images).sum((-2, -1), dtype=np.float64)
+    """Sum over the pixels of each image, one after the other: they stay in the processor's cache."""
+    each = images.reshape(-1, *images.shape[-2:])
+    return np.array([single(image).sum(dtype=np.float64) for image in each]).reshape(images.shape[:-2])
 
 
 @contextmanager

@@ -21,6 +21,12 @@ PADDING = 8  # numbers added to each line, against lines that fall on the same p
 LINES = 32  # lines that are transformed, multiplied and transformed back at a time
 
 
+def power(values: Any, xp: ModuleType) -> Any:
+    """Sum of the squares of complex values over the last two axes, (...)."""
+    parts = values.view(xp.float32)  # real and imaginary parts side by side
+    return xp.einsum("...ij,...ij->...", parts, parts)
+
+
 class _Lines:
     """Some lines of a wave along y, there and back; waves that are used one after another share them.
 
@@ -58,6 +64,7 @@ class Wave:
             ``filter`` with ``keep``, until the next wave with the same scratch memory is used.
         lines: Lines of constant x that ``put`` and ``get`` handle at a time.
         full: Whether all columns are kept.
+        shape: Of its values in real space, (n, n).
         xp: Array module.
     """
 
@@ -72,7 +79,7 @@ class Wave:
             scratch: Waves of one grid that are used one after another may share one's scratch memory.
         """
         n, half = grid.n, grid.n // 2 if full else grid.half
-        self.full = full
+        self.full, self.shape = full, (n, n)
         self._lines = _Lines(n) if scratch is None else scratch._lines
         self._spectrum = (
             pyfftw.zeros_aligned((2 * half, n), dtype="complex64") if scratch is None else scratch._spectrum
@@ -94,6 +101,11 @@ class Wave:
             (slice(x, x + count), turned[x : x + count, :half], turned[x : x + count, half:])
             for x in range(0, n, count)
         ]
+
+    @property
+    def intensity(self) -> Any:
+        """Sum of the squares of its values in real space, from ``spectrum`` (Parseval)."""
+        return power(self._spectrum, np) * np.float32(self.shape[0] ** 2)
 
     def kernel(self, values: np.ndarray) -> np.ndarray:
         """What ``filter`` multiplies by, as it lies in memory, from (n, C), zero frequency first."""
@@ -179,9 +191,14 @@ class DeviceWave:
             xp: Array module.
             shape: Of the stack.
         """
-        self.xp, self.lines = xp, grid.n
-        self._real = xp.zeros((*shape, grid.n, grid.n), dtype=xp.complex64)
+        self.xp, self.lines, self.shape = xp, grid.n, (*shape, grid.n, grid.n)
+        self._real = xp.zeros(self.shape, dtype=xp.complex64)
         self.spectrum = xp.zeros_like(self._real)
+
+    @property
+    def intensity(self) -> Any:
+        """Sum of the squares of values in real space, from ``spectrum`` (Parseval), (...)."""
+        return power(self.spectrum, self.xp) * self.xp.float32(self.lines**2)
 
     def kernel(self, values: np.ndarray) -> Any:
         """What ``filter`` multiplies by, from (n, C), zero frequency first."""
