@@ -54,6 +54,23 @@ def test_a_user_s_mistake_is_one_sentence_on_stderr_and_a_mistake_of_ours_a_trac
         commandline.run(lambda: 1 / 0)
 
 
+def test_an_output_that_can_not_be_written_is_one_sentence_and_not_a_traceback(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for output in (tmp_path / "file" / "inside.json", tmp_path):  # below a file; where a folder is
+        with pytest.raises(SystemExit) as left:
+            commandline.run(lambda output=output: output.write_text("{}"))
+        assert left.value.code == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {output}: can't be used (") and said.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_line_silently():
+    code = "from fourdcrystal import commandline; commandline.run(lambda: print('line\\n' * 1_000_000))"
+    shell = f'{sys.executable} -c "{code}" | head -1; echo ${{PIPESTATUS[0]}}'
+    ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("line\n141\n", "")
+
+
 def test_an_interrupted_command_line_ends_with_the_shell_s_status_for_it(capsys):
     def interrupted():
         raise KeyboardInterrupt

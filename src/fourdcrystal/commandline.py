@@ -2,6 +2,8 @@
 
 import argparse
 import errno
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -10,6 +12,9 @@ from pathlib import Path
 from fourdcrystal import __version__, places
 from fourdcrystal.errors import InputError
 from fourdcrystal.places import Location
+
+# what a system answers where a file or folder may not be read or written, or is in the way of one
+REFUSED = (errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS)
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -48,21 +53,31 @@ def place(location: str) -> Location:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command line; an InputError, or a full disk, becomes one sentence on stderr and exit status 2.
+    """Run a command line; what a user can mend becomes one sentence on stderr and exit status 2.
 
-    Warnings of third-party libraries are not for the user; ``python -W default`` shows them.
+    That are InputErrors, a full disk, and files that may not be read or written. Where nobody reads the output any
+    more, as behind ``| head``, it ends silently. Warnings of third-party libraries are not for the user;
+    ``python -W default`` shows them.
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     try:
         main()
+        sys.stdout.flush()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except Exception as error:
-        if (cause := _no_space(error)) is None:
+        if (cause := _no_space(error)) is not None:
+            said = f"no space is left to write in ({cause}); free some and run again"
+        elif isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
+            said = f"{error.filename}: can't be used ({error.strerror})"
+        else:
             raise
-        print(f"error: no space is left to write in ({cause}); free some and run again", file=sys.stderr)
+        print(f"error: {said}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted; a rerun continues with what is complete", file=sys.stderr)
