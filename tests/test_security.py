@@ -226,3 +226,22 @@ def test_nothing_in_the_package_loads_pickles_or_unsafe_yaml():
     for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").glob("*.py"), *(ROOT / "workflow").rglob("*.smk")]:
         found = [line for line in path.read_text().splitlines() if unsafe.search(line) and ".eval()" not in line]
         assert not found, f"{path.name}: {found}"
+
+
+def test_keys_come_from_the_environment_and_never_stand_in_settings_or_on_command_lines():
+    # settings are kept in stores and reports, and every user of a machine can list the arguments of all processes
+    secret = re.compile(r"(?i)(^|[._-])(api_?)?(key|token|password|secret|credentials?)s?\b")
+    assert [secret.search(name) is not None for name in ("mp.api_key", "--token", "monkey", "keys_seen")] == [
+        1,
+        1,
+        0,
+        0,
+    ]
+    settings = re.findall(r"^\| ([\w.]+) \|", recipe.table(), re.MULTILINE)
+    options = [
+        option
+        for path in [*(ROOT / "scripts").glob("*.py"), *(ROOT / "src" / "fourdcrystal").glob("*.py")]
+        for option in re.findall(r'"(--[\w-]+)"', path.read_text())
+    ]
+    assert len(settings) > 80 and len(options) > 60
+    assert not [name for name in (*settings, *options) if secret.search(name)]
