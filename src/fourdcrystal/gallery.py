@@ -62,11 +62,11 @@ def draw(path: str | Path, quartets: Sequence[tuple[str, Images, float]]) -> Non
                 bar = figure.colorbar(image, ax=axis, shrink=0.85, pad=0.02, ticks=MaxNLocator(5))
                 bar.ax.tick_params(labelsize=6)
                 bar.set_label(unit, fontsize=6)
-            row[0].set_ylabel(f"{words}\n" + r"$q_x$ (1/Å)", fontsize=6.5)
+            row[0].set_ylabel(f"{words}\n" + r"$q_x$ [1/Å]", fontsize=6.5)
         for axis, title in zip(axes[0], TITLES, strict=True):
             axis.set_title(title, fontsize=7.5)
         for axis in axes[-1]:
-            axis.set_xlabel(r"$q_y$ (1/Å)", fontsize=7)
+            axis.set_xlabel(r"$q_y$ [1/Å]", fontsize=7)
 
 
 def caption(row: pd.Series) -> str:

@@ -21,10 +21,10 @@ def draw(path: str | Path, catalogue: pd.DataFrame) -> None:
     """
     with plots.figure(path, 2, 3, size=(3.2, 2.6)) as (figure, axes):
         _classes(axes[0, 0], catalogue)
-        _bars(axes[0, 1], catalogue, "thickness_A", "thickness (Å)")
-        _bars(axes[0, 2], catalogue, "semiangle_mrad", "convergence semi-angle (mrad)")
+        _bars(axes[0, 1], catalogue, "thickness_A", "thickness [Å]")
+        _bars(axes[0, 2], catalogue, "semiangle_mrad", "convergence semi-angle [mrad]")
         tilts = catalogue.drop_duplicates(["crystal", "orientation"])
-        _distribution(axes[1, 0], tilts.loc[tilts["mistilt_mrad"] > 0], "mistilt_mrad", "mistilt (mrad)")
+        _distribution(axes[1, 0], tilts.loc[tilts["mistilt_mrad"] > 0], "mistilt_mrad", "mistilt [mrad]")
         axes[1, 0].set_ylabel("orientations")
         _distribution(axes[1, 1], catalogue, "intensity", "fraction of the beam on the detector")
         _distribution(axes[1, 2], catalogue, "seam_fraction", "fraction of the beam near the box's seam")

@@ -74,7 +74,7 @@ def _by_thickness(axis: Axes, catalogue: pd.DataFrame, column: str, title: str) 
     axis.fill_between(thicknesses, lines[:, 0], lines[:, 4], alpha=0.15, label="all")
     axis.fill_between(thicknesses, lines[:, 1], lines[:, 3], alpha=0.35, color=plots.COLOURS["ours"], label="80 %")
     axis.plot(thicknesses, lines[:, 2], marker="o", label="median")
-    axis.set_xlabel("thickness (Å)")
+    axis.set_xlabel("thickness [Å]")
     axis.set_ylabel(title)
 
 
@@ -87,6 +87,6 @@ def _against_kinematics(axis: Axes, pairs: NDArray[np.float64]) -> None:
     axis.axvspan(WEAKEST, STRONGEST, color=plots.COLOURS["other"], alpha=0.1, lw=0, label="compared")
     axis.set_xlim(1e-7, 10)
     axis.set_ylim(1e-7, 1)
-    axis.set_xlabel("kinematical disk intensity, from V_g and s_g")
+    axis.set_xlabel("kinematical disk intensity, from $V_g$ and $s_g$")
     axis.set_ylabel("disk intensity in the pattern")
     axis.set_title(f"{number} disks: median ratio {ratio:.2f}, correlation {correlation:.2f}")

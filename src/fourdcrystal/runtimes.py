@@ -85,7 +85,7 @@ def by_rule(jobs: pd.DataFrame) -> pd.DataFrame:
 def draw(path: str | Path, table: pd.DataFrame) -> None:
     """Draw bars of wall time [s] and of peak memory [GB] per rule, from :func:`by_rule`."""
     names = [f"{rule} ({jobs})" for rule, jobs in table["jobs"].items()]
-    _bars(path, names, "rule (jobs)", "wall time of all jobs together (s)", table["wall_s"], table["peak_memory_MB"])
+    _bars(path, names, "rule (jobs)", "wall time of all jobs together [s]", table["wall_s"], table["peak_memory_MB"])
 
 
 def draw_classes(path: str | Path, table: pd.DataFrame) -> None:
@@ -93,7 +93,7 @@ def draw_classes(path: str | Path, table: pd.DataFrame) -> None:
     shown = table.head(DEAREST)
     names = [f"{name} ({crystals})" for name, crystals in shown["crystals"].items()]
     title = "prototype (crystals)" + (f", {DEAREST} dearest of {len(table)}" if len(table) > DEAREST else "")
-    _bars(path, names, title, "wall time to simulate a crystal (s)", shown["mean_s"], shown["peak_memory_MB"])
+    _bars(path, names, title, "wall time to simulate a crystal [s]", shown["mean_s"], shown["peak_memory_MB"])
 
 
 def _bars(path: str | Path, names: list[str], of: str, spent: str, seconds: pd.Series, memory_MB: pd.Series) -> None:
@@ -108,4 +108,4 @@ def _bars(path: str | Path, names: list[str], of: str, spent: str, seconds: pd.S
         memory.set_yticks([])
         time.set_xlabel(spent)
         time.set_ylabel(of)
-        memory.set_xlabel("largest memory of one job (GB)")
+        memory.set_xlabel("largest memory of one job [GB]")
