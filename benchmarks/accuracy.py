@@ -29,10 +29,11 @@ import pandas as pd
 from fourdcrystal import detection, evaluation, held_out, scan_files, scan_truth
 from fourdcrystal import metrics as figures
 from fourdcrystal.detectors import Correlator
-from fourdcrystal.evaluation import CLASSICAL, Sample
+from fourdcrystal.evaluation import CLASSICAL
 from fourdcrystal.inference import Detector, refinement_named
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.progress import Progress
+from fourdcrystal.samples import Sample
 from fourdcrystal.scans import Scan
 from fourdcrystal.settings import Evaluation
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from disk_patterns import disk, lattice_points, pattern
 
-from fourdcrystal import evaluation, evaluation_report
-from fourdcrystal.evaluation import Sample
+from fourdcrystal import evaluation, evaluation_report, samples
 from fourdcrystal.metrics import Truth
+from fourdcrystal.samples import Sample
 from fourdcrystal.settings import Evaluation
 
 SHAPE, BASIS, DQ = (80, 80), np.array([[15.0, 1.0], [-2.0, 16.0]]), 0.02
@@ -73,7 +73,7 @@ def test_edge_fits_move_positions_only(given):
 
 def test_reflections_that_no_image_can_tell_apart_are_one():
     g = np.array([[0.5, 0.0, 0.01], [0.51, 0.0, 0.03], [0.8, 0.0, 0.0]])
-    merged, weight = evaluation._merged(g, np.array([3.0, 1.0, 2.0]), 0.02)
+    merged, weight = samples._merged(g, np.array([3.0, 1.0, 2.0]), 0.02)
     assert weight.tolist() == [4, 2]
     np.testing.assert_allclose(merged, [[0.5025, 0, 0.015], [0.8, 0, 0]])
 

@@ -9,8 +9,8 @@ import pytest
 from disk_patterns import disk, lattice_points, pattern
 
 from fourdcrystal import evaluation, held_out, rocking
-from fourdcrystal.evaluation import Sample
 from fourdcrystal.metrics import Truth
+from fourdcrystal.samples import Sample
 from fourdcrystal.settings import Evaluation
 
 SHAPE, DQ, RADIUS = (96, 96), 0.02, 5.0

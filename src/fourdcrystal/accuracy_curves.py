@@ -82,6 +82,7 @@ def _panel(panel: Any, rows: pd.DataFrame, over: str, name: str, label: str, fac
             panel.plot(x, factor * part[name], **_style(method, sorted(rows["method"].unique())))
         if compared and method == NETWORK:
             panel.plot(x, factor * part[compared[0]], color=plots.COLOURS["truth"], lw=1, ls=(0, (1, 2)))
+    panel.margins(y=0.1)
     panel.set_ylim(0, top)
     if top is not None:
         panel.set_yticks([0, 0.25, 0.5, 0.75, 1])

@@ -1,35 +1,19 @@
 """How good a trained network is on crystals and prototypes it never saw, beside classical correlation at its best."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
-from fourdcrystal import (
-    catalogue,
-    conditions,
-    context,
-    correlation,
-    floor,
-    labels,
-    lattice,
-    metrics,
-    quartets,
-    seeds,
-    vacuum,
-)
-from fourdcrystal.electrons import wavelength
+from fourdcrystal import catalogue, conditions, context, correlation, floor, lattice, metrics, samples, seeds, vacuum
 from fourdcrystal.errors import InputError
 from fourdcrystal.inference import Detector, Method, refinement_named
-from fourdcrystal.metrics import Truth
 from fourdcrystal.peaks import Peaks
-from fourdcrystal.reader import StoreReader
-from fourdcrystal.settings import Evaluation, Labels
+from fourdcrystal.samples import Sample
+from fourdcrystal.settings import Evaluation
 
 NETWORK = "network"
 CLASSICAL: dict[str, dict[str, object]] = {
@@ -44,108 +28,6 @@ LEARNED, IN_LATTICE = "learned", "learned, in the lattice"
 THRESHOLDS = np.geomspace(0.002, 0.5, 30)
 BATCH = 64
 MEDIAN_DISTANCE = float(np.sqrt(2 * np.log(2)))  # in a plane, over the deviation along an axis
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Patterns to be scored, with all that is known about them.
-
-    Attributes:
-        cbed: Intensities over the vacuum probe's maximum, (N, X, Y).
-        probe: Vacuum probes, (N, X, Y).
-        dq: Pixel size [1/Å], (N,).
-        table: Their rows of the catalogue.
-        true: Their reflections.
-    """
-
-    cbed: np.ndarray
-    probe: np.ndarray
-    dq: np.ndarray
-    table: pd.DataFrame
-    true: Truth
-
-    def counts(self, dose: float, rng: np.random.Generator) -> np.ndarray:
-        """Poisson counts at a mean of ``dose`` electrons on each vacuum pattern, (N, X, Y) float32."""
-        scale = dose / self.probe.sum((1, 2), dtype=np.float64)
-        return rng.poisson(self.cbed * scale[:, None, None]).astype(np.float32)
-
-    def groups(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Patterns that share a vacuum probe: their indices and the probe."""
-        keys = self.table.groupby(["energy_eV", "semiangle"], observed=True).ngroup().to_numpy()
-        for key in np.unique(keys):
-            index = np.flatnonzero(keys == key)
-            yield index, self.probe[index[0]]
-
-
-def sample(path: Path, patterns: Path, split: str, most: int) -> Sample:
-    """Quartets of a split, at most ``most``, evenly spread, with their true reflections.
-
-    Raises:
-        InputError: if the catalogue or a store can't be used, or the split is empty.
-    """
-    chosen = quartets.select(path, patterns, split, most)
-    batch = chosen[list(range(len(chosen)))]
-    table = catalogue.read(path, splits=[split]).loc[batch["row"].numpy()]
-    dq, shape = batch["dq"].numpy().astype(float), tuple(batch["cbed"].shape[1:])
-    cbed, probe = batch["cbed"].numpy(), batch["probe"].numpy()
-    radius = np.array([correlation.radius(p) for p in probe])
-    return Sample(cbed, probe, dq, table, _truth(table, patterns, dq, shape, radius))
-
-
-def _truth(table: pd.DataFrame, patterns: Path, dq: np.ndarray, shape: tuple[int, int], radius: np.ndarray) -> Truth:
-    readers: dict[str, StoreReader] = {}
-    parts = []
-    for i, row in enumerate(table.itertuples()):
-        reader = readers.setdefault(row.crystal, StoreReader(patterns / f"{row.crystal}.zarr"))
-        g, vg = reader.reflections(row.orientation)
-        settings = Labels.model_validate(reader.attributes["recipe"]["labels"])
-        parts.append(reflections_seen(i, g, vg, float(row.energy_eV), settings, dq[i], shape, radius[i]))
-    columns = zip(*parts, strict=True)
-    return Truth(*(np.concatenate(column) for column in columns))
-
-
-def reflections_seen(
-    pattern: int,
-    g: np.ndarray,
-    vg: np.ndarray,
-    energy: float,
-    settings: Labels,
-    dq: float,
-    shape: tuple[int, int],
-    radius: float,
-) -> tuple[np.ndarray, ...]:
-    """Columns of :class:`Truth` for one pattern; reflections that no image can tell apart are one.
-
-    Weaker ones than labels.weakest, the direct beam, and disks cut by the detector's edge are there but not counted.
-    """
-    everything = settings.model_copy(update={"weakest": 1e-4})
-    weight = labels.weights(SimpleNamespace(g=g, vg=vg), energy, everything)
-    g, weight = g[weight > 0], weight[weight > 0]
-    g, weight = _merged(g, weight, 2 * settings.width * dq)
-    at = labels.positions(g, dq, shape)
-    off_centre = np.hypot(g[:, 0], g[:, 1]) > settings.width * dq
-    inside = (at > radius).all(1) & (at < np.array(shape) - 1 - radius).all(1)
-    counted = off_centre & inside & (weight >= settings.weakest * weight.max())
-    return np.full(len(g), pattern), at, weight, g, counted
-
-
-def _merged(g: np.ndarray, weight: np.ndarray, distance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Reflections with those nearer than ``distance`` [1/Å] to a stronger one on the detector joined to it."""
-    order = np.argsort(-weight, kind="stable")
-    g, weight = g[order], weight[order]
-    owner = np.arange(len(g))
-    for i, j in sorted(cKDTree(g[:, :2]).query_pairs(distance)):  # i < j: i is the stronger
-        if owner[j] == j and owner[i] == i:
-            owner[j] = i
-    total = np.bincount(owner, weight, len(g))
-    mean = np.stack([np.bincount(owner, weight * component, len(g)) for component in g.T], axis=1)
-    kept = total > 0
-    return mean[kept] / total[kept, None], total[kept]
-
-
-def curvature(given: Sample) -> np.ndarray:
-    """λ dq² of every pattern [1/Å], (N,)."""
-    return np.array([wavelength(energy) for energy in given.table["energy_eV"]]) * given.dq**2
 
 
 def methods(detector: Detector) -> dict[str, Method]:
@@ -163,11 +45,11 @@ def correlated(**options: object) -> Method:
 
 def found_by(method: Method, given: Sample, counts: np.ndarray) -> Peaks:
     """Peaks of all patterns of a sample, each found with its own vacuum probe."""
-    parts, curvatures = [], curvature(given)
+    parts = []
     for index, probe in given.groups():
         for start in range(0, len(index), BATCH):
             some = index[start : start + BATCH]
-            part = method(counts[some], probe, curvatures[index[0]])
+            part = method(counts[some], probe, given.curvature[index[0]])
             parts.append(Peaks.of(some[part.pattern], part.positions, part.intensity, part.qz, part.sigma_px))
     order = np.argsort(np.concatenate([p.pattern for p in parts]), kind="stable")
     return Peaks(*(np.concatenate([getattr(p, n) for p in parts])[order] for n in Peaks.__dataclass_fields__))
@@ -290,12 +172,12 @@ def evaluate(
     """
     tools = methods(detector)
     middle = float(np.exp(np.median(np.log(settings.dose))))
-    known = sample(path, patterns, "validation", max(1, settings.patterns // 2))
+    known = samples.of_split(path, patterns, "validation", max(1, settings.patterns // 2))
     noisy = known.counts(middle, seeds.generator(seed, "evaluation", "validation"))
     threshold = best_threshold(found_by(tools[NETWORK], known, noisy), known, settings, in_volts=True)
     rows = []
     for split in held_out(path):
-        given = sample(path, patterns, split, settings.patterns)
+        given = samples.of_split(path, patterns, split, settings.patterns)
         for dose in settings.dose:
             counts = given.counts(dose, seeds.generator(seed, "evaluation", split, f"{dose:g}"))
             least = floors(given, dose)

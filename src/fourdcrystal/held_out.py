@@ -27,8 +27,8 @@ from fourdcrystal import (
     source_aflow,
     supercell,
 )
-from fourdcrystal.evaluation import Sample, reflections_seen
 from fourdcrystal.metrics import Truth
+from fourdcrystal.samples import Sample, reflections_seen
 from fourdcrystal.settings import Settings, box_edge
 from fourdcrystal.simulation import Instrument
 

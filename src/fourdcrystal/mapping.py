@@ -170,12 +170,3 @@ def bragg_vector_map(peaks: Peaks, centres: np.ndarray, shape: tuple[int, int], 
     inside = (bins >= 0).all(1) & (bins < size).all(1)
     flat = np.ravel_multi_index(tuple(bins[inside].T), size)
     return np.bincount(flat, peaks.intensity[inside], size[0] * size[1]).reshape(size)
-
-
-def virtual_image(
-    peaks: Peaks, centres: np.ndarray, n_patterns: int, dq: float, inner: float, outer: float
-) -> np.ndarray:
-    """Sum of intensities [V] of the peaks with inner <= |q| < outer [1/Å] at every position, (P,)."""
-    q = np.hypot(*((peaks.positions - centres[peaks.pattern]) * dq).T)
-    chosen = (q >= inner) & (q < outer)
-    return np.bincount(peaks.pattern[chosen], peaks.intensity[chosen], n_patterns)
