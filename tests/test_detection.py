@@ -11,7 +11,9 @@ import xarray
 from disk_patterns import scan
 
 from fourdcrystal import correlation, detection, flags, mapping
+from fourdcrystal.detectors import Correlator
 from fourdcrystal.flags import FLAGS
+from fourdcrystal.inference import refinement_named
 
 
 class Correlating:
@@ -25,7 +27,7 @@ class Correlating:
     def batch_size(self, shape):
         return 5
 
-    def detect(self, patterns, probe):
+    def detect(self, patterns, probe, curvature):
         found = correlation.detect(patterns, probe, threshold=0.05)
         qz = -((found.positions - np.array([48.3, 47.8])) * 0.02) @ self.tilt
         return replace(found, qz=qz)
@@ -53,6 +55,13 @@ def test_empty_and_spoiled_patterns_are_flagged_and_have_no_peaks(found):
     assert found.flags[8] == FLAGS["not_finite"] | FLAGS["no_lattice"]
     assert not np.delete(found.flags, [3, 8]).any()
     assert np.isnan(found.maps.strain.values[[3, 8]]).all()
+
+
+def test_noise_of_a_dark_reference_below_zero_spoils_nothing():
+    made = scan()
+    read = made.patterns + np.random.default_rng(0).normal(0, 1.0, made.patterns.shape)
+    found = detection.detect(replace(made, patterns=read), Correlator(refine=refinement_named("learned")))
+    assert found.maps.lattices.fitted.all() and np.isfinite(found.peaks.positions).all()
 
 
 def test_strain_is_the_one_that_was_put_in(found):

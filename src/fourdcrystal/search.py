@@ -100,7 +100,8 @@ class Searcher:
         started = time.monotonic()
         flag = of_patterns(patterns, self.gaps.blind if self.gaps.count else None)
         patterns = self.gaps.fill(patterns)
-        found = self.gaps.unhidden(self.method(patterns, self.probe), correlation.radius(self.probe))
+        counts = np.maximum(patterns, 0)  # below is a dark reference's noise; NaN stays NaN
+        found = self.gaps.unhidden(self.method(counts, self.probe), correlation.radius(self.probe))
         searched = (flag & (FLAGS["not_finite"] | FLAGS["empty"])) == 0
         flag[searched & (np.bincount(found.pattern, minlength=len(flag)) == 0)] |= FLAGS["no_peaks"]
         usable = patterns[(flag & FLAGS["not_finite"]) == 0]
