@@ -1,5 +1,6 @@
 """What comes from outside - names, archives, models, keys - can't do more than it should."""
 
+import hashlib
 import json
 import pickle
 import re
@@ -245,3 +246,11 @@ def test_keys_come_from_the_environment_and_never_stand_in_settings_or_on_comman
     ]
     assert len(settings) > 80 and len(options) > 60
     assert not [name for name in (*settings, *options) if secret.search(name)]
+
+
+def test_somebody_has_looked_at_every_pinned_dependency():
+    reviewed = re.search(r'^REVIEWED_PINS = "(\w+)"', (ROOT / "docs" / "site" / "hooks.py").read_text(), re.MULTILINE)
+    pins = hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
+    assert pins.startswith(reviewed[1]), (
+        f"requirements.lock has changed: look at what is new and its licence, set REVIEWED_PINS ({pins[:12]})"
+    )
