@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 from numcodecs import Blosc
@@ -23,6 +24,7 @@ from fourdcrystal.crystals import Crystal
 from fourdcrystal.precision import PATTERN_STEP, rounded
 from fourdcrystal.reader import StoreReader
 from fourdcrystal.settings import Settings
+from fourdcrystal.simulation import Simulated
 
 RECIPES = {
     "demo, 128 x 128": {
@@ -75,6 +77,35 @@ def _steps_of_roots(x: np.ndarray) -> np.ndarray:
     return np.rint(np.sqrt(x) * 32767).astype(np.uint16)
 
 
+ABSOLUTE, RELATIVE = 1e-6, 0.002  # the bound: of the vacuum probe's maximum, or of the value
+EVEN = round(ABSOLUTE / RELATIVE / (2 * ABSOLUTE))  # codes of even steps; above them each step is one of a percentage
+GROWTH = 2 * np.log1p(RELATIVE)
+
+
+def _codes(x: np.ndarray) -> np.ndarray:
+    """The coarsest code of single values that the bound allows: even steps below, then those of a logarithm."""
+    x = x.astype(float)
+    coarse = EVEN + np.log(np.maximum(x, EVEN * 2 * ABSOLUTE) / (EVEN * 2 * ABSOLUTE)) / GROWTH
+    return np.rint(np.where(x < EVEN * 2 * ABSOLUTE, x / (2 * ABSOLUTE), coarse)).astype(np.uint16)
+
+
+def _decoded(code: np.ndarray) -> np.ndarray:
+    code = code.astype(float)
+    return 2 * ABSOLUTE * np.where(code < EVEN, code, EVEN * np.exp(np.maximum(code - EVEN, 0) * GROWTH))
+
+
+def _differences(x: np.ndarray) -> np.ndarray:
+    """Codes less those of the pixels before, modulo 2^16; of both signs in turn, so that small ones have few bits."""
+    steps = np.diff(_codes(x).ravel(), prepend=np.uint16(0)).view(np.int16).astype(np.int32)
+    return np.where(steps < 0, -2 * steps - 1, 2 * steps).astype(np.uint16).reshape(x.shape)
+
+
+def _summed(steps: np.ndarray) -> np.ndarray:
+    steps = steps.astype(np.int32)
+    code = np.cumsum(np.where(steps % 2, -(steps + 1) // 2, steps // 2))
+    return _decoded(code.reshape(steps.shape))
+
+
 def ways() -> list[Way]:
     """Candidates; precision first, then codec."""
 
@@ -99,6 +130,10 @@ def ways() -> list[Way]:
         Way("half rounded, zstd 9, bits", half, same, Blosc("zstd", 9, bit)),
         Way("half, not rounded, zstd 1, bits", lambda x: x.astype(np.float16), same, Blosc("zstd", 1, bit)),
         Way("16-bit square roots, zstd 1, bits", _steps_of_roots, roots, Blosc("zstd", 1, bit)),
+        Way("coarsest codes, zstd 1, bits", _codes, _decoded, Blosc("zstd", 1, bit)),
+        Way("coarsest codes, zstd 9, bits", _codes, _decoded, Blosc("zstd", 9, bit)),
+        Way("differences of those, zstd 1, bits", _differences, _summed, Blosc("zstd", 1, bit)),
+        Way("differences of those, zstd 9, bits", _differences, _summed, Blosc("zstd", 9, bit)),
     ]
 
 
@@ -118,15 +153,25 @@ def compare(patterns: np.ndarray) -> None:
         encoded, encoding = _timed(way.codec.encode, [np.ascontiguousarray(p) for p in prepared])
         _, decoding = _timed(way.codec.decode, encoded)
         error = max(
-            float((np.abs(way.restore(p) - x) / np.maximum(1e-6, 0.002 * x)).max())
+            float((np.abs(way.restore(p) - x) / np.maximum(ABSOLUTE, RELATIVE * x)).max())
             for p, x in zip(prepared, exact, strict=True)
         )
         size = np.mean([len(e) for e in encoded]) / 1e3
         print(f"| {way.name} | {size:.1f} | {rounding:.2f} | {encoding:.2f} | {decoding:.3f} | {error:.2f} |")
-    values, counts = np.unique(np.stack([rounded(x, PATTERN_STEP) for x in exact]), return_counts=True)
+    of = {
+        "rounded values": lambda x: rounded(x, PATTERN_STEP),
+        "the coarsest codes": _codes,
+        "their differences": _differences,
+    }
+    entropies = (f"{name} {_entropy(np.stack([make(x) for x in exact])):.1f} kB" for name, make in of.items())
+    print(f"\nEntropy per pattern, pixels independent: {', '.join(entropies)}.")
+
+
+def _entropy(patterns: np.ndarray) -> float:
+    """Of a pattern's values, pixels independent [kB]."""
+    counts = np.unique(patterns, return_counts=True)[1]
     share = counts / counts.sum()
-    bits = -(share * np.log2(share)).sum()
-    print(f"\nEntropy of the {len(values)} rounded values, pixels independent: {bits * exact[0].size / 8e3:.1f} kB.")
+    return float(-(share * np.log2(share)).sum()) * patterns[0].size / 8e3
 
 
 def compare_chunks(crystals: list[np.ndarray]) -> None:
@@ -182,6 +227,21 @@ def sizes_of_images(store: Path) -> dict[str, int]:
     return largest
 
 
+def written(store: Path, crystal: Crystal, settings: Settings) -> np.ndarray:
+    """Write a crystal's store; its exact patterns, (orientation, energy, semiangle, thickness, qx, qy)."""
+    exact = []
+
+    class Copying(production.Instrument):
+        def simulate(self, *args: Any) -> Simulated:
+            found = super().simulate(*args)
+            exact.append(found.cbed)
+            return found
+
+    with patch.object(production, "Instrument", Copying):
+        production.write_patterns(store, crystal, *production.supercells(crystal, settings), settings)
+    return np.array(exact)
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     print(f"Measured {date.today()}, {platform.processor() or platform.machine()}, one thread.")
@@ -190,12 +250,8 @@ def main() -> None:
             settings = Settings.model_validate(changes)
             stores, simulated = [], []
             for crystal in crystals():
-                orientations, cells = production.supercells(crystal, settings)
-                instrument = production.Instrument(settings.microscope, settings.specimen, settings.detector)
-                b = production.scattering.b_factors(crystal.structure, settings.specimen.thermal)
-                simulated.append(np.array([instrument.simulate(cell, b).cbed for cell in cells]))
                 stores.append(Path(folder) / title.replace(" ", "") / f"{crystal.id}.zarr")
-                production.write_patterns(stores[-1], crystal, orientations, cells, settings)
+                simulated.append(written(stores[-1], crystal, settings))
             print(f"\n### {title}\n")
             compare(np.concatenate([p.reshape(-1, *p.shape[-2:]) for p in simulated]))
             compare_chunks(simulated)
