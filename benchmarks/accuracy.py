@@ -26,7 +26,7 @@ import accuracy_report as report
 import numpy as np
 import pandas as pd
 
-from fourdcrystal import detection, evaluation, held_out, scan_files, scan_truth
+from fourdcrystal import detection, evaluation, held_out, modelfile, scan_files, scan_truth
 from fourdcrystal import metrics as figures
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.evaluation import CLASSICAL
@@ -61,7 +61,7 @@ def conditions(given: Sample, quick: bool) -> Iterator[tuple[str, float, Sample,
         yield "centring error", pixels, held_out.with_displaced_probe(thick, pixels), DOSE
 
 
-def found_by_all(given: Sample, counts: np.ndarray, model: Path | None) -> Iterator[tuple[str, Peaks, bool]]:
+def found_by_all(given: Sample, counts: np.ndarray, model: Path) -> Iterator[tuple[str, Peaks, bool]]:
     """Method, its peaks at its best threshold, and whether their intensities are in volts."""
     best: dict[str, Peaks] = {}
     for name, options in CLASSICAL.items():
@@ -72,11 +72,12 @@ def found_by_all(given: Sample, counts: np.ndarray, model: Path | None) -> Itera
     for name, kind in (("edge fit", "edge"), ("disk fit", "disk"), ("learned", "learned")):
         yield name, (better := evaluation.refined(kind, best[CANDIDATES], given, counts)), False
     yield CONTEXT, evaluation.in_lattice(better, given), False
-    if model is not None:
-        found = evaluation.found_by(Detector.load(model).detect, given, counts)
-        yield "network", found, True
-        yield "network, learned", (better := evaluation.refined("learned", found, given, counts)), True
-        yield "network, learned, in the lattice", evaluation.in_lattice(better, given), True
+    found = evaluation.found_by(Detector.load(model).detect, given, counts)
+    yield "network", found, True
+    # only what counts stand behind, as in `detect`
+    better = evaluation.found_by(Detector.load(model, refine=refinement_named("learned")).detect, given, counts)
+    yield "network, learned", better, True
+    yield "network, learned, in the lattice", evaluation.in_lattice(better, given), True
 
 
 def groups(name: str, given: Sample) -> Iterator[tuple[str, object, np.ndarray]]:
@@ -103,7 +104,7 @@ def groups(name: str, given: Sample) -> Iterator[tuple[str, object, np.ndarray]]
         yield "crystal", crystal, thick & usual & (table["crystal"] == crystal).to_numpy()
 
 
-def score(given: Sample, quick: bool, model: Path | None) -> pd.DataFrame:
+def score(given: Sample, quick: bool, model: Path) -> pd.DataFrame:
     """All figures of all methods under all conditions."""
     every, rows = list(conditions(given, quick)), []
     with Progress(sum(len(g.dq) for _, _, g, _ in every), "held-out crystals", "patterns") as progress:
@@ -137,19 +138,19 @@ def measured(folder: Path, grid: int) -> Iterator[tuple[str, float, Scan]]:
             progress.add(1)
 
 
-def scans(folder: Path, grid: int, model: Path | None) -> tuple[pd.DataFrame, list[tuple[str, object, Peaks]]]:
+def scans(folder: Path, grid: int, model: Path) -> tuple[pd.DataFrame, list[tuple[str, object, Peaks]]]:
     """Figures of whole scans with measured contrast, candidates found blindly, and peaks to draw maps of."""
     rows, drawn = [], []
     for name, dose, scan in measured(folder, grid):
         for method, found in detected(scan, model):
             errors = scan_truth.errors(scan, found.peaks, found.maps, found.in_volts)
             rows.append({"scan": f"{name}, {dose:.0e} electrons", "method": method} | errors)
-            if dose == DOSE and method in (CANDIDATES, "learned", CONTEXT):
+            if dose == DOSE and method in (CANDIDATES, "network, learned", f"network, {CONTEXT}"):
                 drawn.append((f"{name}: {method}", scan, found))
     return pd.DataFrame(rows), drawn
 
 
-def detected(scan: Scan, model: Path | None) -> Iterator[tuple[str, detection.Detected]]:
+def detected(scan: Scan, model: Path) -> Iterator[tuple[str, detection.Detected]]:
     """Every method's detection of a scan; the classical ones get their best threshold."""
     classical = detection.classical(scan)
     yield CANDIDATES, classical
@@ -159,9 +160,10 @@ def detected(scan: Scan, model: Path | None) -> Iterator[tuple[str, detection.De
         alone = found.peaks if found.alone is None else found.alone
         yield name, replace(found, found=replace(found.found, peaks=alone))
     yield CONTEXT, found
-    if model is not None:
-        learned = Detector.load(model, refine=refinement_named("learned"))
-        yield "network, learned", detection.detect(scan, learned)
+    found = detection.detect(scan, Detector.load(model, refine=refinement_named("learned")))
+    alone = found.peaks if found.alone is None else found.alone
+    yield "network, learned", replace(found, found=replace(found.found, peaks=alone))
+    yield "network, learned, in the lattice", found
 
 
 def main() -> None:
@@ -169,7 +171,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for tables and figures")
     parser.add_argument("--quick", action="store_true", help="four crystals, one value of each condition: minutes")
     parser.add_argument("--crystals", type=int, default=14, help="held-out crystals beside the held-out prototypes")
-    parser.add_argument("--model", type=Path, help="trained network; none: classical methods and the shipped refiner")
+    parser.add_argument("--model", type=Path, default=modelfile.SHIPPED, help="trained network; none: the shipped one")
     parser.add_argument("--grid", type=int, default=8, help="positions along each axis of a semi-experimental scan")
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
@@ -188,7 +190,7 @@ def main() -> None:
         measured, drawn = scans(Path(folder), 4 if args.quick else args.grid, args.model)
     about = (
         f"{date.today()}, {platform.machine()}, {len(given.dq)} patterns of {len(parts)} crystals "
-        f"({', '.join(sorted(given.table['crystal'].unique()))}), network: {args.model or 'none'}"
+        f"({', '.join(sorted(given.table['crystal'].unique()))}), network: {args.model.name}"
     )
     report.write(args.output, about, table, measured, drawn)
 

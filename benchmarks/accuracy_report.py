@@ -33,6 +33,7 @@ WANTED = {
     "coverage": "0.62-0.74",
 }
 CURVES = ("thickness [Å]", "dose", "mistilt [mrad]", "semi-angle [mrad]", "background", "ellipticity", "centring error")
+DRAWN = ("multicorr", "multicorr, root", "edge fit", "learned", "network, learned", "network, learned, in the lattice")
 OURS = ("disk fit", "learned", "network")  # what is more than classical
 
 
@@ -78,10 +79,9 @@ def against_wanted(rows: pd.DataFrame) -> list[str]:
 
 
 def failures(rows: pd.DataFrame) -> list[str]:
-    """Crystals from the worst to the best for the learned refiner, with what is different about them."""
-    some = rows[rows["method"] == "learned"].assign(crystal=lambda t: t["value"])
-    some = some.sort_values("position_median_px", ascending=False)
-    return markdown(some, list(COLUMNS)[:8], "crystal")
+    """Crystals from the worst to the best for the network, with what is different about them."""
+    some = rows[rows["method"] == "network, learned"].assign(crystal=lambda t: t["value"])
+    return markdown(some.sort_values("score_weighted"), list(COLUMNS), "crystal")
 
 
 def write(output: Path, about: str, table: pd.DataFrame, measured: pd.DataFrame, drawn: list[Any]) -> None:
@@ -102,10 +102,11 @@ def write(output: Path, about: str, table: pd.DataFrame, measured: pd.DataFrame,
             lines += [f"## Measured contrast: {name}", "", *markdown(rows, SCAN_COLUMNS)]
     else:
         lines += ["## Measured contrast", "", "Left out: the tool and its data are not beside this checkout.", ""]
-    lines += ["## Crystals, from the worst to the best (learned)", "", *failures(table[table["kind"] == "crystal"])]
+    lines += ["## Crystals, from the worst to the best (network, learned)", ""]
+    lines += failures(table[table["kind"] == "crystal"])
     for kind in CURVES:
         rows = table[table["kind"] == kind]
-        for method in ("multicorr, root", "disk fit", "learned", "learned, in the lattice"):
+        for method in ("multicorr, root", "edge fit", "network, learned", "network, learned, in the lattice"):
             some = rows[rows["method"] == method]
             if len(some):
                 lines += [f"## {kind}: {method}", "", *markdown(some, list(COLUMNS), "value")]
@@ -118,9 +119,9 @@ def write(output: Path, about: str, table: pd.DataFrame, measured: pd.DataFrame,
 
 
 def curves(path: Path, table: pd.DataFrame) -> None:
-    """Position, strain and weighted score over every condition."""
+    """Position, strain, weighted score and tilt over every condition."""
     kinds = [kind for kind in CURVES if (table["kind"] == kind).any()]
-    names = ("position_median_px", "strain_rmse", "score_weighted")
+    names = ("position_median_px", "strain_rmse", "score_weighted", "tilt_median_mrad")
     thick = table[(table["kind"] == "thick") & (table["value"] == "all")]
     with plots.figure(path, len(names), len(kinds), (2.6, 2.0)) as (_, axes):
         for column, kind in enumerate(kinds):
@@ -131,13 +132,14 @@ def curves(path: Path, table: pd.DataFrame) -> None:
                 rows = pd.concat([thick.assign(value=thick["dose"]), rows])
             for line, name in enumerate(names):
                 panel = axes[line, column]
-                for i, (method, part) in enumerate(rows.groupby("method")):
+                for i, method in enumerate(DRAWN):
+                    part = rows[rows["method"] == method]
                     part = part.assign(value=part["value"].astype(float)).sort_values("value")
                     style = {"lw": 2, "zorder": 3} if ours(method) else {"lw": 1, "ls": "--"}
                     style |= {"color": f"C{i}", "label": method, "marker": "."}
                     panel.plot(part["value"], part[name] * COLUMNS[name][1], **style)
                 if name == "position_median_px":
-                    part = rows[rows["method"] == "learned"].assign(value=lambda t: t["value"].astype(float))
+                    part = rows[rows["method"] == DRAWN[-1]].assign(value=lambda t: t["value"].astype(float))
                     part = part.sort_values("value")
                     panel.plot(part["value"], part["position_floor_px"], "k:", label="shot-noise floor")
                     panel.set_title(kind)

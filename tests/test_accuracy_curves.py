@@ -88,3 +88,10 @@ def test_every_panel_says_what_it_shows_in_which_unit_and_the_legend_names_all_m
 def test_a_dose_is_written_as_by_hand():
     assert accuracy_curves.electrons(1e5) == "$10^{5}$"
     assert accuracy_curves.electrons(3e3) == "3 · $10^{3}$"
+
+
+def test_panels_without_any_number_are_drawn_empty(tmp_path):
+    """No pattern is tilted, nothing was found: figures of merit are zero or unknown, and so are the axes' limits."""
+    table = scores().assign(tilt_median_mrad=np.nan, untilted_median_mrad=np.nan, strain_rmse=0.0)
+    accuracy_curves.draw(tmp_path, table)
+    assert len(list(tmp_path.glob("over_*.png"))) == 3

@@ -105,7 +105,7 @@ def test_a_scan_and_its_probe_are_enough(folder):
     distance = np.hypot(*(table[["qx_px", "qy_px"]].to_numpy()[:, None] - points).transpose(2, 0, 1)).min(1)
     assert np.median(distance) < 0.1, "px"
     assert len(table) > 0.7 * 12 * len(points)
-    assert "correlation" in json.loads((folder / "plain" / "summary.json").read_text())["method"]
+    assert json.loads((folder / "plain" / "summary.json").read_text())["method"] == "network, learned fit"
 
 
 def test_the_python_of_the_readme_writes_the_same_files(folder):
@@ -147,7 +147,7 @@ def test_a_probe_that_the_network_never_saw_is_said(folder):
 def test_disks_that_the_shipped_refiner_never_saw_are_said(folder):
     from fourdcrystal import detectors
 
-    usual = detectors.default("cpu")
+    usual = detectors.named("correlation", "cpu")
     assert usual.doubts(4.0) is None and detectors.Correlator().doubts(40.0) is None
     assert "refiner of positions knows 2.5 to 11 px; --bin 2 or --refine edge" in usual.doubts(15.0)
     assert "--refine none" in usual.doubts(1.5)

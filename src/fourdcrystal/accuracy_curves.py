@@ -88,6 +88,8 @@ def _panel(panel: Any, rows: pd.DataFrame, over: str, name: str, label: str, fac
         panel.set_yticks([0, 0.25, 0.5, 0.75, 1])
     panel.set_ylabel(label)
     if over == "dose":
+        # limits first: a panel may be empty, such as that of tilts where no pattern was tilted
+        panel.set_xlim(rows["dose"].min() / 1.3, rows["dose"].max() * 1.3)
         panel.set_xscale("log")
         panel.set_xlabel("electrons per pattern")
     elif over == "tilt":

@@ -35,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("how peaks are found")
     search.add_argument(
         "--model",
-        type=Path,
-        help="trained network (.safetensors) that finds peaks; none: correlation with the probe does",
+        default="shipped",
+        help="what finds peaks: shipped (the network of this package), correlation (with the probe), or a trained "
+        "network's file (.safetensors)",
     )
     search.add_argument("--device", default="auto", help="where to compute: cpu, cuda, cuda:1; auto: a GPU, if any")
     search.add_argument("--threshold", type=float, help="weakest peak over the pattern's strongest")
@@ -108,14 +109,9 @@ def check(args: argparse.Namespace) -> None:
 
 
 def _detector(args: argparse.Namespace) -> "Detector":
-    from fourdcrystal import inference
-    from fourdcrystal.detectors import Correlator
+    from fourdcrystal import detectors
 
-    device = inference.device_named(args.device)
-    refine = inference.refinement_named(args.refine, device)
-    if args.model is None:
-        return Correlator(device, refine=refine, **({"threshold": args.threshold} if args.threshold else {}))
-    detector = inference.Detector.load(args.model, device, refine=refine)
+    detector = detectors.named(args.model, args.device, args.refine)
     if args.threshold is not None:
         detector.threshold = args.threshold
     return detector

@@ -1,4 +1,4 @@
-"""What finds Bragg peaks in a scan: a trained network, or correlation with the vacuum probe where there is none.
+"""What finds Bragg peaks in a scan: a trained network, or correlation with the vacuum probe.
 
 Both have the same face: ``method`` for tables and pictures, ``in_volts``, ``identity``, ``batch_size``, ``detect``, and
 ``doubts`` about a probe that they were not made for.
@@ -9,21 +9,36 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from fourdcrystal import correlation, significance
+from fourdcrystal import correlation, inference, modelfile, significance
 from fourdcrystal.inference import Refinement, batch_size, device_named, refinement_named
 from fourdcrystal.peaks import Peaks
 
 CANDIDATES = 4  # points per pixel of the correlation where a refinement follows
 
 
-def default(device: str = "auto") -> "Correlator":
-    """What the command ``detect`` uses where no network is named: correlation, and the refiner that is shipped.
+def named(model: str = "shipped", device: str = "auto", refine: str = "learned") -> "Detector":
+    """What finds peaks, as the command ``detect`` names it.
 
     Args:
+        model: ``shipped`` (the network of this package, src/fourdcrystal/data/network.md), ``correlation``, or the file
+            of a trained network.
         device: Where to compute: cpu, cuda, cuda:1; auto: a GPU if there is one.
+        refine: What refines positions, see :func:`fourdcrystal.inference.refinement_named`.
+
+    Raises:
+        InputError: if there is no such device or file, or it isn't a network's or refiner's.
     """
     chosen = device_named(device)
-    return Correlator(chosen, refine=refinement_named("learned", chosen))
+    refinement = refinement_named(refine, chosen)
+    if model == "correlation":
+        return Correlator(chosen, refine=refinement)
+    path = modelfile.SHIPPED if model == "shipped" else model
+    return inference.Detector.load(path, chosen, refine=refinement)
+
+
+def default(device: str = "auto") -> "Detector":
+    """What the command ``detect`` uses where nothing else is named: the network and the refiner that are shipped."""
+    return named(device=device)
 
 
 class Detector(Protocol):

@@ -26,7 +26,7 @@ from fourdcrystal import (
 from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
 
-THRESHOLD = 0.01  # weakest peak over the strongest of its pattern; see docs/decisions/0050
+THRESHOLD = 0.02  # weakest peak over the strongest of its pattern; see docs/decisions/0050
 FLOOR = 0.05  # V; below this a map holds no reflection, whatever its strongest point
 SHARE = 0.25  # of the free memory that a batch may take
 BYTES = 1500  # that a pixel of a batch needs at most while it is worked on
@@ -164,7 +164,8 @@ class Detector:
             padding = (0, -stack.shape[-1] % step, 0, -stack.shape[-2] % step)
             return torch.nn.functional.avg_pool2d(torch.nn.functional.pad(stack.clamp(min=0), padding), binning)
 
-        made = self.network(prepared(patterns), prepared(probe[None]).expand(len(patterns), -1, -1, -1))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=refinement.has_bfloat16(self.device)):
+            made = self.network(prepared(patterns), prepared(probe[None]).expand(len(patterns), -1, -1, -1))
         return made["vg"][:, 0, :x, :y], made["qz"][:, 0, :x, :y]
 
     def detect(

@@ -16,6 +16,7 @@ from safetensors.torch import save as as_bytes
 from fourdcrystal import __version__, experiment, files, network
 from fourdcrystal.errors import InputError
 
+SHIPPED = Path(__file__).parent / "data" / "network.safetensors"
 FORMAT = "2"  # raised when older files can't be read any more
 
 

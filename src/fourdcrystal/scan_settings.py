@@ -28,10 +28,11 @@ class Scan(Section):
     scan: Path | None = Field(None, description="4D-STEM file")
     probe: Path | None = Field(None, description="vacuum probe: an image, or a vacuum scan to be averaged")
     simulate: Simulated | None = Field(None, description="make the scan here instead of reading one")
-    find: Literal["network", "correlation"] = Field(
-        "network", description="what finds the peaks: a network trained here, or correlation, which needs none"
+    find: Literal["shipped", "trained", "correlation"] = Field(
+        "shipped",
+        description="what finds peaks: the network that is shipped, one trained here, or correlation with the probe",
     )
-    experiment: str | None = Field(None, description="which trained network; none: the first of training.experiments")
+    experiment: str | None = Field(None, description="which trained one; none: the first of training.experiments")
     refine: str = Field("learned", description="what refines positions: none, learned, disk, edge, or a refiner's file")
     sampling: float | None = Quantity(None, "1/Å", "size of a detector pixel, where the file has none", gt=0, le=1)
     energy: Energy | None = Quantity(None, "eV", "beam energy, where the file has none")
@@ -52,6 +53,6 @@ class Scan(Section):
             raise ValueError("needs probe, the file of the vacuum probe, or semiangle, of a round one")
         if self.crystal is None and (self.zone_axis is not None or self.reference == "crystal"):
             raise ValueError("zone_axis and reference: crystal need crystal, a structure file")
-        if self.find == "correlation" and self.experiment is not None:
-            raise ValueError("names an experiment, but correlation uses no network")
+        if self.find != "trained" and self.experiment is not None:
+            raise ValueError(f"names an experiment, whose network find: {self.find} doesn't use; say find: trained")
         return self

@@ -123,7 +123,7 @@ def scan_files(wildcards):
     scan = settings.scans[wildcards.scan]
     found = {"scan": f"{RESULTS}/scans/{wildcards.scan}.npz" if scan.simulate else scan.scan}
     found |= {name: path for name, path in (("probe", scan.probe), ("crystal", scan.crystal)) if path}
-    if scan.find == "network":
+    if scan.find == "trained":
         found["model"] = f"{RESULTS}/models/{scan.experiment or settings.training.experiments[0]}/model.safetensors"
     return found
 
@@ -140,7 +140,7 @@ def scan_options(wildcards, input):
     scan = settings.scans[wildcards.scan]
     options = {
         "--probe": input.get("probe"),
-        "--model": input.get("model"),
+        "--model": input.get("model", scan.find),
         "--refine": scan.refine,
         "--sampling": scan.sampling,
         "--energy": scan.energy,
