@@ -61,7 +61,8 @@ def test_jobs_that_share_a_scan_find_what_one_finds(tmp_path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"find": "correlation", "experiment": "demo"}, "correlation uses no network"),
+        ({"find": "correlation", "experiment": "demo"}, "find: correlation doesn't use; say find: trained"),
+        ({"experiment": "demo"}, "find: shipped doesn't use; say find: trained"),
         ({"reference": "crystal"}, "need crystal"),
         ({"zone_axis": [1, 1, 0]}, "need crystal"),
         ({"probe": None}, "needs probe, the file of the vacuum probe, or semiangle"),
