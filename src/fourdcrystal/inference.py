@@ -160,6 +160,7 @@ class Detector:
         x, y = (-(-side // binning) for side in patterns.shape[-2:])
 
         def prepared(images: np.ndarray) -> Tensor:
+            """Images (N, X, Y) padded and binned, (N, 1, X', Y')."""
             stack = torch.as_tensor(np.ascontiguousarray(images, dtype=np.float32)).to(self.device)[:, None]
             padding = (0, -stack.shape[-1] % step, 0, -stack.shape[-2] % step)
             return torch.nn.functional.avg_pool2d(torch.nn.functional.pad(stack.clamp(min=0), padding), binning)

@@ -47,10 +47,12 @@ class Learner(lightning.LightningModule):
         return self.network(cbed, probe)
 
     def on_train_epoch_start(self) -> None:
+        """Go on with the order of samples where the steps so far ended."""
         # Lightning's own count is one too many after a checkpoint at the end of an epoch
         self.trainer.train_dataloader.sampler.set_epoch(self.global_step // self.experiment.trainer.epoch_steps)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Loss of a batch under artefacts that are new at every step."""
         batch = self.recorded(batch, "train", self.global_step)
         raw = self.network.raw(batch["cbed"][:, None], batch["probe"][:, None])
         costs = self.loss(raw, batch)
@@ -58,6 +60,7 @@ class Learner(lightning.LightningModule):
         return costs["loss"]
 
     def validation_step(self, batch: Batch, index: int) -> None:
+        """Log losses and R factor of a batch under artefacts that are always the same."""
         batch = self.recorded(batch, "validation")
         raw = self.network.raw(batch["cbed"][:, None], batch["probe"][:, None]).float()
         costs = self.loss(raw, batch)
@@ -69,6 +72,7 @@ class Learner(lightning.LightningModule):
         self.log_dict(named, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with one cycle of the learning rate."""
         settings, steps = self.experiment.optimiser, self.experiment.trainer.steps
         learned = [p for p in self.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(learned, settings.learning_rate, weight_decay=settings.weight_decay)
@@ -83,6 +87,7 @@ class Learner(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note in the checkpoint which recipe and data it belongs to."""
         checkpoint["origin"] = json.dumps(self.origin, sort_keys=True)
 
 
