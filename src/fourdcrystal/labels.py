@@ -66,7 +66,8 @@ def draw(centres_px: Any, weights: Any, qz: Any, shape: tuple[int, int], width: 
     def profile(axis: int) -> Any:  # (..., N, n)
         pixels = xp.arange(shape[axis], dtype=centres_px.dtype, device=device(centres_px))
         exponent = (pixels - centres_px[..., axis, None]) ** 2 / (2 * width**2)
-        return xp.where(exponent < FAR, xp.exp(-exponent), xp.zeros_like(exponent))
+        # numbers too small for their type are as slow to make as to multiply
+        return xp.where(exponent < FAR, xp.exp(-xp.clip(exponent, max=FAR)), xp.zeros_like(exponent))
 
     along_x, along_y = weights[..., None] * profile(0), profile(1)
     vg = xp.matmul(xp.matrix_transpose(along_x), along_y)
