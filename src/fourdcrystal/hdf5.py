@@ -5,6 +5,7 @@ within C nothing can be caught. So another process reads all of them first, and 
 """
 
 import contextlib
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -56,4 +57,6 @@ def _attributes(node: h5py.HLObject) -> None:
 
 
 if __name__ == "__main__":
+    # who asked may be killed meanwhile, and nobody else would end an endless loop
+    resource.setrlimit(resource.RLIMIT_CPU, (round(PATIENCE), resource.RLIM_INFINITY))
     look(sys.argv[1])
