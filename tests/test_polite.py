@@ -144,3 +144,31 @@ WRITTEN = {
 @pytest.mark.parametrize("written", WRITTEN)
 def test_materials_project_ids_have_one_normal_form(written):
     assert source_mp.normal_id(written) == WRITTEN[written]
+
+
+def test_a_key_is_not_carried_to_another_server_that_an_answer_leads_to(script, waits):
+    address, answers = script
+    seen = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.headers.get("x-api-key"))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    other = HTTPServer(("127.0.0.1", 0), Other)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    session = polite.Session("here")
+    session.headers["x-api-key"] = "a key"
+    try:
+        session.get(f"http://127.0.0.1:{other.server_port}/")
+        answers += [(302, {"location": f"http://127.0.0.1:{other.server_port}/"}, b"")]
+        session.get(address)
+    finally:
+        other.shutdown()
+        other.server_close()
+    assert seen == ["a key", None]

@@ -83,8 +83,8 @@ def page(catalogue: pd.DataFrame, patterns: Location, most: int) -> str:
     entries = [entry(int(number), row, gallery.quartet(patterns, row)[0]) for number, row in chosen.iterrows()]
     about = f"{len(entries)} of {len(catalogue):,} quartets, {catalogue['crystal'].nunique():,} crystals"
     template = (package_files("fourdcrystal") / "data" / "album.html").read_text()
-    # "</" would end the script inside the page
-    content = json.dumps(entries, ensure_ascii=False).replace("</", "<\\/")
+    # a "<" could begin what ends the script inside the page, or a comment that swallows its end
+    content = json.dumps(entries, ensure_ascii=False).replace("<", "\\u003c")
     return template.replace("{{about}}", html.escape(about)).replace("{{entries}}", content)
 
 

@@ -152,7 +152,7 @@ def _about(path: Location) -> dict[str, Any]:
         raise InputError(f"{path}: can't be read as a Parquet file ({error})") from error
     try:
         about = json.loads(found.get(b"fourdcrystal", b"{}"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is damaged; its metadata can't be read ({error})") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise InputError(f"{path}: is not a catalogue of 4D-Crystal quartets")

@@ -83,7 +83,7 @@ def read_counts(path: Path, rows: Sequence[Row]) -> dict[str, Any]:
         counts = json.loads(path.read_text())
         accepted, rejected = int(counts["accepted"]), {str(k): int(n) for k, n in counts["rejected"].items()}
         whole = accepted + sum(rejected.values()) == int(counts["offered"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: can't be read as the counts of a selection ({error}); remove it or restore it"
         ) from error

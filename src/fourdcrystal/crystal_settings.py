@@ -1,11 +1,22 @@
 """The section ``crystals`` of the settings: where structures come from, which are taken, which are held out."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fourdcrystal.sections import Fraction, Quantity, Section
+
+
+def _open(address: str) -> str:
+    """An address that holds no secret: settings are kept in stores and reports, and said in messages."""
+    if urlsplit(address).username is not None:
+        raise ValueError("holds a user's name or password, which would be seen in reports; allowed are plain addresses")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_open)]
 
 
 class Limits(Section):
@@ -19,7 +30,7 @@ class Limits(Section):
 class MaterialsProject(Section):
     """Options of ``source: mp``. The key comes from MP_API_KEY or pymatgen's settings, never from here."""
 
-    endpoint: str | None = Field(None, description="address of the API; the Materials Project's own if empty")
+    endpoint: Address | None = Field(None, description="address of the API; the Materials Project's own if empty")
     database_version: str | None = Field(None, description="refuse any other version of the database; none: the newest")
     batch: int = Quantity(300, "ids", "ids asked for in one request", ge=1, le=1000)
     cache: Path = Field(Path(".cache/mp"), description="folder of downloaded structures, one subfolder a version")
@@ -31,7 +42,7 @@ class MaterialsProject(Section):
 class Optimade(Section):
     """Options of ``source: optimade``."""
 
-    provider: str = Field("", description="alias (cod, mp, oqmd, ...) or base URL of an OPTIMADE provider")
+    provider: Address = Field("", description="alias (cod, mp, oqmd, ...) or base URL of an OPTIMADE provider")
     filter: str = Field("", description='OPTIMADE filter, such as \'elements HAS ALL "Si","O" AND nsites<20\'')
     max_structures: int = Quantity(1000, "structures", "stop after this many", ge=1)
     cache: Path = Field(

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pymatgen.core import Lattice, Structure
+from pymatgen.core.structure import StructureError
 
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
@@ -107,21 +109,32 @@ def read(path: str | Path) -> Crystal:
     """Read a crystal that :func:`write` wrote.
 
     Raises:
-        InputError: if the file is missing, truncated or of another format.
+        InputError: if the file is missing, damaged or of another format, or its id can't name a file.
     """
     try:
         content = json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: no such crystal file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: can't be read as a crystal file ({error})") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise InputError(f"{path}: is not a crystal file of this program (no format '{_FORMAT}')")
-    return Crystal(
-        id=content["id"],
-        structure=structure_from_dict(content["structure"]),
-        prototype=content["prototype"],
-        spacegroup=content["spacegroup"],
-        crystal_system=content["crystal_system"],
-        source=content["source"],
-    )
+    try:
+        structure = structure_from_dict(content["structure"])
+        made = Crystal(
+            id=str(content["id"]),
+            structure=structure,
+            prototype=str(content["prototype"]),
+            spacegroup=int(content["spacegroup"]),
+            crystal_system=str(content["crystal_system"]),
+            source={str(name): str(value) for name, value in content["source"].items()},
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, StructureError) as error:
+        raise InputError(f"{path}: is damaged ({type(error).__name__}: {error})") from error
+    if not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
+        raise InputError(f"{path}: is damaged: the structure has numbers that are not finite")
+    if not structure.volume > 0:
+        raise InputError(f"{path}: is damaged: the cell has no volume")
+    if not ID.fullmatch(made.id):
+        raise InputError(f"{path}: the id {made.id!r} can't name a file; allowed are letters, digits, '.', '_' and '-'")
+    return made

@@ -1,6 +1,7 @@
 """The command ``detect``: its options, and what it does with them."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,8 +105,9 @@ def check(args: argparse.Namespace) -> None:
     if args.threshold is not None and not 0 < args.threshold < 1:
         raise InputError(f"--threshold is {args.threshold:g}; allowed are fractions between 0 and 1")
     for name in ("sampling", "energy", "semiangle"):
-        if getattr(args, name) is not None and not getattr(args, name) > 0:
-            raise InputError(f"--{name} is {getattr(args, name):g}; it must be positive")
+        value = getattr(args, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(f"--{name} is {value:g}; it must be positive and finite")
 
 
 def _detector(args: argparse.Namespace) -> "Detector":

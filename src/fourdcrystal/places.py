@@ -49,10 +49,12 @@ class Folder:
         self._path = str(path)
 
     def read(self, name: str) -> bytes:
+        """A whole file."""
         with open(f"{self._path}/{name}", "rb", buffering=0) as file:
             return file.read()
 
     def part(self, name: str, start: int, length: int) -> bytes:
+        """Some bytes of a file; from its end where ``start`` is negative."""
         file = os.open(f"{self._path}/{name}", os.O_RDONLY)
         try:
             if start < 0:
@@ -62,9 +64,11 @@ class Folder:
             os.close(file)
 
     def several(self, names: Iterable[str]) -> Iterator[bytes]:
+        """Whole files, in the order given."""
         return map(self.read, names)
 
     def sizes(self) -> dict[str, int]:
+        """Bytes of every file, by name."""
         found = {}
         for folder, _, files in os.walk(self._path):
             inside = folder[len(self._path) + 1 :]
@@ -74,6 +78,7 @@ class Folder:
         return found
 
     def folders(self) -> list[str]:
+        """Names of the folders directly here, sorted."""
         try:
             with os.scandir(self._path) as entries:
                 return sorted(entry.name for entry in entries if entry.is_dir())
@@ -88,12 +93,14 @@ class Bucket:
         self._store = object_store(url)
 
     def read(self, name: str) -> bytes:
+        """A whole file."""
         import obstore
 
         with _as_os_errors():
             return bytes(obstore.get(self._store, name).bytes())
 
     def part(self, name: str, start: int, length: int) -> bytes:
+        """Some bytes of a file; from its end where ``start`` is negative."""
         import obstore
 
         with _as_os_errors():
@@ -103,16 +110,19 @@ class Bucket:
             return bytes(end)[:length]
 
     def several(self, names: Iterable[str]) -> Iterator[bytes]:
+        """Whole files, in the order given."""
         with ThreadPoolExecutor(AHEAD) as threads:
             yield from threads.map(self.read, names)
 
     def sizes(self) -> dict[str, int]:
+        """Bytes of every file, by name."""
         import obstore
 
         with _as_os_errors():
             return {entry["path"]: entry["size"] for page in obstore.list(self._store) for entry in page}
 
     def folders(self) -> list[str]:
+        """Names of the folders directly here, sorted."""
         import obstore
 
         with _as_os_errors():
@@ -159,7 +169,13 @@ def at(location: Location) -> Place:
 
 
 def inside(location: Location, name: str) -> Location:
-    """The location of a file or folder within a location."""
+    """The location of a file or folder within a location.
+
+    Raises:
+        InputError: if the name, which may be a database's or a file's, leads out of it.
+    """
+    if name.startswith("/") or ".." in name.split("/"):
+        raise InputError(f"{location}: '{name}' names no file in it")
     return f"{str(location).rstrip('/')}/{name}" if remote(location) else Path(location) / name
 
 

@@ -71,6 +71,12 @@ class Session(requests.Session):
             # at least what the server asked for; spread, so that many clients don't come back at the same moment
             time.sleep(max(pause, grown) * random.uniform(1.0, 1.25))
 
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Leave keys behind where an answer leads to another server, as requests does with its own header alone."""
+        super().rebuild_auth(prepared_request, response)
+        if self.should_strip_auth(response.request.url, prepared_request.url):
+            prepared_request.headers.pop("x-api-key", None)
+
 
 def _place(url: str) -> str:
     """An address without its query, which can be thousands of characters long."""

@@ -148,14 +148,14 @@ def _picture(aperture: Aperture) -> np.ndarray:
         raise InputError("microscope.aperture: shape is image, but image, the file of the picture, is not given")
     try:
         if path.suffix == ".npy":
-            picture = np.load(path, allow_pickle=False)
+            picture = np.lib.format.open_memmap(path, mode="r")  # no pickle, no more than the file really holds
         else:
             from matplotlib.image import imread
 
             picture = imread(path)
-    except (OSError, ValueError, SyntaxError) as error:
+        picture = np.asarray(picture, dtype=float)
+    except Exception as error:  # NumPy and Pillow have many for damaged files, and for pictures of gigabytes
         raise InputError(f"microscope.aperture.image: {path} can't be read as a picture ({error})") from error
-    picture = np.asarray(picture, dtype=float)
     if picture.ndim == 3:
         picture = picture[..., :3].mean(-1)
     if picture.ndim != 2 or picture.shape[0] != picture.shape[1] or not 0 <= picture.min() < picture.max() <= 1:

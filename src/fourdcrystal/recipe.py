@@ -1,6 +1,7 @@
 """Reading settings from files and text, wording what is wrong with them, and describing them in a table."""
 
 import difflib
+import itertools
 import json
 import types
 import typing
@@ -16,6 +17,7 @@ from fourdcrystal.errors import InputError
 from fourdcrystal.settings import Settings
 
 Validated = TypeVar("Validated", bound=BaseModel)
+LONGEST = 200  # characters of a value that a message shows
 
 
 def read(source: str | Path) -> Settings:
@@ -26,7 +28,10 @@ def read(source: str | Path) -> Settings:
     """
     text = str(source)
     if text.lstrip().startswith("{"):
-        return validate(json.loads(text), "settings")
+        try:
+            return validate(json.loads(text), "settings")
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"settings: the text is not valid JSON ({error})") from error
     path = Path(source)
     try:
         content = yaml.safe_load(path.read_text())
@@ -38,6 +43,8 @@ def read(source: str | Path) -> Settings:
         where = getattr(error, "problem_mark", None)
         line = f" near line {where.line + 1}" if where else ""
         raise InputError(f"{path}: is not valid YAML{line}") from error
+    except (ValueError, RecursionError) as error:  # a date or number that can't be, brackets in brackets in brackets
+        raise InputError(f"{path}: holds something that can't be read as a setting ({error})") from error
     if not isinstance(content or {}, dict):
         raise InputError(f"{path}: must hold settings as 'name: value' lines")
     return validate(content or {}, str(path))
@@ -71,9 +78,16 @@ def _sentence(error: ValidationError, root: type[BaseModel]) -> str:
         message = str(first["ctx"]["error"])
         return f"{name}: {message}" if name else message
     unit = _unit(location, root)
-    shown = json.dumps(value, default=str)
+    shown = _shown(value)
     wanted = first["msg"][0].lower() + first["msg"][1:]
     return f"{name} is {shown}, but {wanted.replace('input ', '')}{f' (unit: {unit})' if unit else ''}"
+
+
+def _shown(value: Any) -> str:
+    """The beginning of a value as JSON, written no further: YAML's references make huge and endless values of few bytes."""
+    written = json.JSONEncoder(default=str, check_circular=False, skipkeys=True).iterencode(value)
+    text = "".join(itertools.islice(written, LONGEST))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _dotted(location: Iterable[int | str]) -> str:
@@ -166,6 +180,7 @@ def table() -> str:
     lines = ["| setting | default | type | unit | allowed | meaning |", "|---|---|---|---|---|---|"]
 
     def walk(model: type[BaseModel], prefix: str) -> None:
+        """Add the lines of a section and of those inside it."""
         for name, field in model.model_fields.items():
             inner = next(iter(_models(field.annotation)), None)
             dotted = f"{prefix}{name}"

@@ -18,6 +18,29 @@ from fourdcrystal.errors import InputError
 from fourdcrystal.scan_views import Mapped, Reordered, Stack
 from fourdcrystal.scans import Scan, check_dimensions
 
+# RosettaSciIO's readers of diffraction patterns and of images; it has many more, for spectra and surfaces
+READERS = (
+    "Arina",
+    "Blockfile",
+    "DENS",
+    "DigitalMicrograph",
+    "EMD",
+    "EMPAD",
+    "HSPY",
+    "Hamamatsu",
+    "Image",
+    "MRC",
+    "MRCZ",
+    "NeXus",
+    "PantaRhei",
+    "QuantumDetector",
+    "Ripple",
+    "TIA",
+    "TIFF",
+    "TVIPS",
+    "Topspin",
+    "USID",
+)
 TRUTH = ("centres", "weight", "distortion", "tilt", "hkl", "g")
 Content = dict[str, Any]  # patterns, and probe, dq, energy, truth where the file has them
 
@@ -186,14 +209,20 @@ def _npz(path: Path, energy: float | None, probe: bool) -> Content:
     with np.load(path, allow_pickle=False) as file:
         names = set(file.files)
         memory.check(path, sum(member.file_size for member in file.zip.infolist()))
+
+        def array(name: str) -> np.ndarray:
+            """One of the arrays; NumPy gives the bytes of what isn't one."""
+            if not isinstance(found := file[name], np.ndarray):
+                raise InputError(f"{path}: its '{name}' is no array of NumPy's")
+            return found
+
         if probe:
-            chosen = "probe" if "probe" in names else next(iter(file.files))
-            return {"patterns": file[chosen]}
+            return {"patterns": array("probe" if "probe" in names else next(iter(file.files)))}
         if "scan" not in names:
             raise InputError(f"{path}: has the arrays {', '.join(sorted(names))} but no 'scan' (rx, ry, qx, qy)")
-        content: Content = {"patterns": file["scan"], "probe": file["probe"] if "probe" in names else None}
-        content |= {name: float(file[name]) for name in ("dq", "energy") if name in names}
-        return content | {"truth": {name: file[name] for name in TRUTH if name in names}}
+        content: Content = {"patterns": array("scan"), "probe": array("probe") if "probe" in names else None}
+        content |= {name: float(array(name)) for name in ("dq", "energy") if name in names}
+        return content | {"truth": {name: array(name) for name in TRUTH if name in names}}
 
 
 def _zarr(path: Path, energy: float | None, probe: bool) -> Content:
@@ -231,9 +260,11 @@ def _rosettasciio(path: Path, energy: float | None, probe: bool) -> Content:
     import rsciio
 
     suffix = path.suffix.lower().lstrip(".")
-    fitting = [p for p in rsciio.IO_PLUGINS if suffix in {e.lower() for e in p["file_extensions"]}]
+    readers = [p for p in rsciio.IO_PLUGINS if p["name"] in READERS]
+    fitting = [p for p in readers if suffix in {e.lower() for e in p["file_extensions"]}]
     if not fitting:
-        known = sorted({e.lower() for p in rsciio.IO_PLUGINS for e in p["file_extensions"]} | {"npz", "npy", "zarr"})
+        own = {"npz", "npy", "raw", "zarr", "zspy"}
+        known = sorted({e.lower() for p in readers for e in p["file_extensions"]} | own)
         raise InputError(f"{path}: '.{suffix}' is no known format; known are {', '.join(known)}")
     problems = []
     for plugin in fitting:

@@ -162,7 +162,7 @@ class Scan:
 
 
 def check_dimensions(scan: Scan) -> None:
-    """Refuse a scan that isn't four-dimensional, is empty, or whose axes are in another order.
+    """Refuse a scan that isn't four-dimensional, is empty, has no pixel size, or whose axes are in another order.
 
     Raises:
         InputError: says which.
@@ -182,6 +182,8 @@ def check_dimensions(scan: Scan) -> None:
             f"{scan.name}: the last two axes are {scan.shape[0]} x {scan.shape[1]}, too few for a detector (16 px at "
             "least); if the file has the detector's axes first, say --axes 2,3,0,1"
         )
+    if not (np.isfinite(scan.dq) and scan.dq > 0):
+        raise InputError(f"{scan.name}: the pixel size {scan.dq:g} 1/Å must be positive")
 
 
 def check(scan: Scan) -> None:
@@ -223,8 +225,6 @@ def check(scan: Scan) -> None:
             f"{scan.name}: {100 * beside:.0f} % of the vacuum probe's counts lie beside its brightest disk; it must be "
             "recorded without a specimen"
         )
-    if not (np.isfinite(scan.dq) and scan.dq > 0):
-        raise InputError(f"{scan.name}: the pixel size {scan.dq:g} 1/Å must be positive")
     some = scan.sample()
     gaps = np.isnan(some).all(0)
     finite = np.isfinite(np.where(gaps, 0, some)).all((1, 2)) & ~gaps.all()

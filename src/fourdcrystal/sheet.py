@@ -93,7 +93,7 @@ def _row(line: dict[str, str], where: str) -> Row:
     numbers = {}
     for column, most in (("class_size", 10**9), ("spacegroup", 230)):
         text = line[column]
-        if not text.isdecimal() or not 1 <= int(text) <= most:
+        if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= most:
             raise InputError(f"{where}: {column} is '{text}'; allowed are whole numbers from 1 to {most}")
         numbers[column] = int(text)
     return Row(**{**{c: line[c] for c in COLUMNS}, **numbers})

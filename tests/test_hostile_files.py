@@ -1,0 +1,220 @@
+"""Files that were made to do harm - to name other files, to fill the memory, to run code - end in one sentence."""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from made_up import row, write
+
+from fourdcrystal import album, catalogue, crystals, places, probe, recipe, scan_files, sheet
+from fourdcrystal.errors import InputError
+from fourdcrystal.propagation import Grid
+from fourdcrystal.settings import Aperture, Microscope
+
+SILICON = {
+    "format": "fourdcrystal crystal 1",
+    "id": "Si-1",
+    "prototype": "C-A_cF8_227_a",
+    "spacegroup": 227,
+    "crystal_system": "cubic",
+    "source": {},
+    "structure": {"lattice": [[5, 0, 0], [0, 5, 0], [0, 0, 5]], "species": ["Si"], "frac_coords": [[0, 0, 0]]},
+}
+
+
+def test_the_crystal_that_the_damaged_ones_are_made_from_is_read(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(SILICON))
+    assert crystals.read(tmp_path / "a.json").structure.volume == pytest.approx(125)
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"id": "../../results/patterns/mine"}, "can't name a file"),
+    ({"id": "a\nb"}, "can't name a file"),
+    ({"spacegroup": "cubic"}, "is damaged"),
+    ({"source": "mine"}, "is damaged"),
+    ({"structure": {}}, "is damaged"),
+    ({"structure": []}, "is damaged"),
+    ({"structure": SILICON["structure"] | {"lattice": [[1, 2], [3]]}}, "is damaged"),
+    ({"structure": SILICON["structure"] | {"species": ["Si", "Si"]}}, "is damaged"),
+    ({"structure": SILICON["structure"] | {"lattice": [["nan", 0, 0], [0, 5, 0], [0, 0, 5]]}}, "not finite"),
+    ({"structure": SILICON["structure"] | {"frac_coords": [["inf", 0, 0]]}}, "not finite"),
+    ({"structure": SILICON["structure"] | {"lattice": [[0] * 3] * 3}}, "has no volume"),
+])  # fmt: skip
+def test_a_crystal_file_that_makes_no_sense_or_names_another_file_is_refused(tmp_path, change, said):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(SILICON | change))
+    with pytest.raises(InputError, match=f"a.json.*{said}"):
+        crystals.read(path)
+
+
+@pytest.mark.parametrize("name", [name for name in SILICON if name != "format"])
+def test_a_crystal_file_that_lacks_something_is_refused(tmp_path, name):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({key: value for key, value in SILICON.items() if key != name}))
+    with pytest.raises(InputError, match=f"is damaged.*{name}"):
+        crystals.read(path)
+
+
+NESTED = "[" * 100_000
+
+
+@pytest.mark.parametrize("text", [
+    "seed: " + "9" * 5000,
+    "seed: 2020-99-99",
+    f"seed: {NESTED[:3000]}",
+    "seed: &a {b: *a}",
+    "seed: &a [*a]",
+    "specimen: {thickness: {2020-01-01: 3}}",
+    "seed_: &a0 [x,x,x,x,x,x,x,x,x]\n"
+    + "".join(f"seed_{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
+    + "seed: *a29\n",
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["seed", "detector"])
+def test_settings_that_are_endless_or_a_bomb_are_refused_in_a_short_sentence(tmp_path, text, name):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace("seed:", f"{name}:"))
+    with pytest.raises(InputError) as refused:
+        recipe.read(path)
+    assert str(refused.value).startswith(str(path)) and len(str(refused.value)) < 500 + len(str(path))
+
+
+def test_a_value_that_is_refused_is_shown_and_a_long_one_in_part(tmp_path):
+    with pytest.raises(InputError, match=r'seed is \["a", 1, null\], but'):
+        recipe.validate({"seed": ["a", 1, None]}, "mine.yaml")
+    with pytest.raises(InputError, match=r"seed is \[0, 1, 2, .*…, but"):
+        recipe.validate({"seed": list(range(1000))}, "mine.yaml")
+
+
+@pytest.mark.parametrize("text", ['{"seed": 1', '{"seed": ' + NESTED, '{"seed": ' + "9" * 5000 + "}"])
+def test_inline_settings_that_are_no_json_are_refused(text):
+    with pytest.raises(InputError, match="settings: the text is not valid JSON"):
+        recipe.read(text)
+
+
+def test_a_sheet_with_a_number_of_thousands_of_digits_is_refused(tmp_path):
+    listed = dict.fromkeys(sheet.COLUMNS, "x") | {"split": "train", "class_size": "9" * 5000, "spacegroup": "1"}
+    path = tmp_path / "crystals.csv"
+    path.write_text(f"{','.join(listed)}\n{','.join(listed.values())}\n")
+    with pytest.raises(InputError, match="class_size is"):
+        sheet.read(path)
+
+
+@pytest.mark.parametrize("url, allowed", [
+    ("https://user:secret@example.org/v1", False),
+    ("https://token@example.org/", False),
+    ("https://example.org/optimade/v1", True),
+    ("cod", True),
+])  # fmt: skip
+@pytest.mark.parametrize("source, name", [("mp", "endpoint"), ("optimade", "provider")])
+def test_an_address_with_a_password_is_refused_and_not_repeated(url, allowed, source, name):
+    content = {"crystals": {source: {name: url}}}
+    if allowed:
+        assert getattr(getattr(recipe.validate(content, "mine.yaml").crystals, source), name) == url
+        return
+    with pytest.raises(InputError, match=f"crystals.{source}.{name}: holds a user's name or password") as refused:
+        recipe.validate(content, "mine.yaml")
+    assert "secret" not in str(refused.value) and "token" not in str(refused.value)
+
+
+@pytest.mark.parametrize("folder", [Path("/data/patterns"), "s3://bucket/patterns"])
+def test_a_name_can_not_lead_out_of_the_place_that_it_is_in(folder):
+    assert str(places.inside(folder, "Si-1.zarr")) == f"{folder}/Si-1.zarr"
+    for name in ("../Si-1.zarr", "/etc/passwd", "a/../../b", ".."):
+        with pytest.raises(InputError, match="names no file in it"):
+            places.inside(folder, name)
+
+
+def test_a_catalogue_can_not_name_a_store_outside_its_folder(tmp_path):
+    write(tmp_path / "patterns" / "Si-1.zarr", orientations=1)
+    made = catalogue.build(tmp_path / "patterns", [row("Si-1", "train")])
+    about = made.schema.metadata[b"fourdcrystal"].replace(b'"Si-1"', b'"../patterns/Si-1"')
+    catalogue.write(tmp_path / "a.parquet", made.replace_schema_metadata({"fourdcrystal": about}))
+    with pytest.raises(InputError, match=r"'\.\./patterns/Si-1\.zarr' names no file in it"):
+        catalogue.check_fresh(tmp_path / "a.parquet", tmp_path / "patterns")
+
+
+def test_a_crystal_s_name_can_not_become_a_part_of_the_page_it_stands_on(tmp_path):
+    write(tmp_path / "patterns" / "Si-1.zarr", orientations=1)
+    catalogue.write(tmp_path / "a.parquet", catalogue.build(tmp_path / "patterns", [row("Si-1", "train")]))
+    table = catalogue.read(tmp_path / "a.parquet")
+    name = "</script><!--<script>alert(1)"
+    table["formula"] = table["formula"].cat.rename_categories([name])
+    page = album.page(table, tmp_path / "patterns", 1)
+    template = (ROOT / "src" / "fourdcrystal" / "data" / "album.html").read_text()
+    assert page.count("<script") == template.count("<script") and page.count("<!--") == template.count("<!--")
+    entries = page.partition('<script id="entries" type="application/json">')[2].partition("</script>")[0]
+    assert [entry["formula"] for entry in json.loads(entries)] == [name]
+
+
+def test_members_of_an_archive_that_are_no_arrays_are_refused(tmp_path):
+    path = tmp_path / "scan.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("scan.npy", "no array")
+    with pytest.raises(InputError, match="its 'scan' is no array"):
+        scan_files.read(path, sampling=0.02, semiangle=2, energy=2e5)
+    with pytest.raises(InputError, match="its 'scan' is no array"):
+        scan_files.load(path, probe=True)
+
+
+@pytest.mark.parametrize("dq", [0.0, -0.01, float("nan"), float("inf")])
+def test_a_pixel_size_that_can_not_be_is_refused_before_a_round_probe_is_made_with_it(tmp_path, dq):
+    path = tmp_path / "scan.npz"
+    np.savez(path, scan=np.ones((2, 2, 32, 32)), dq=dq)
+    with pytest.raises(InputError, match=r"the pixel size .* 1/Å must be positive"):
+        scan_files.read(path, semiangle=2, energy=2e5)
+
+
+@pytest.mark.parametrize("suffix", ["nc", "csv", "msa", "sur", "wdf"])
+def test_formats_of_spectra_and_surfaces_are_not_tried_on_a_scan(tmp_path, suffix):
+    # RosettaSciIO's reader of netCDF evaluates text that stands in the file
+    path = tmp_path / f"scan.{suffix}"
+    path.write_bytes(b"CDF\x01")
+    with pytest.raises(InputError, match=f"'.{suffix}' is no known format; known are .*dm4.*mib.*npz"):
+        scan_files.read(path, sampling=0.02, semiangle=2, energy=2e5)
+
+
+def test_every_reader_that_is_tried_exists():
+    import rsciio
+
+    assert set(scan_files.READERS) <= {plugin["name"] for plugin in rsciio.IO_PLUGINS}
+
+
+class Executes:
+    """Leaves a trace where something unpickles it."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "objects", "huge", "empty", "archive", "bomb"])
+def test_an_aperture_s_picture_can_neither_run_code_nor_fill_the_memory(tmp_path, kind):
+    path, trace = tmp_path / ("a.png" if kind == "bomb" else "a.npy"), tmp_path / "trace"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Executes(trace)))
+    elif kind == "objects":
+        np.save(path, np.array([[Executes(trace)]], dtype=object), allow_pickle=True)
+    elif kind == "huge":
+        header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }"
+        path.write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + header.ljust(117) + b"\n")
+    elif kind == "archive":
+        with path.open("wb") as file:
+            np.savez(file, a=np.eye(4))
+    elif kind == "bomb":
+        from struct import pack
+        from zlib import compress, crc32
+
+        chunks = [(b"IHDR", pack(">IIBBBBB", 2**17, 2**17, 8, 0, 0, 0, 0)), (b"IDAT", compress(bytes(100)))]
+        chunks = [pack(">I", len(data)) + name + data + pack(">I", crc32(name + data)) for name, data in chunks]
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    else:
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="can't be read as a picture"):
+        probe.spectrum(Grid(64, 20.0), 2e5, 5.0, Microscope(aperture=Aperture(shape="image", image=path)))
+    assert not trace.exists()
