@@ -26,11 +26,11 @@ import accuracy_report as report
 import numpy as np
 import pandas as pd
 
-from fourdcrystal import detection, evaluation, held_out, modelfile, scan_files, scan_truth
+from fourdcrystal import detection, evaluation, held_out, modelfile, refinements, scan_files, scan_truth
 from fourdcrystal import metrics as figures
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.evaluation import CLASSICAL
-from fourdcrystal.inference import Detector, refinement_named
+from fourdcrystal.inference import Detector
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.progress import Progress
 from fourdcrystal.samples import Sample
@@ -75,7 +75,7 @@ def found_by_all(given: Sample, counts: np.ndarray, model: Path) -> Iterator[tup
     found = evaluation.found_by(Detector.load(model).detect, given, counts)
     yield "network", found, True
     # only what counts stand behind, as in `detect`
-    better = evaluation.found_by(Detector.load(model, refine=refinement_named("learned")).detect, given, counts)
+    better = evaluation.found_by(Detector.load(model, refine=refinements.named("learned")).detect, given, counts)
     yield "network, learned", better, True
     yield "network, learned, in the lattice", evaluation.in_lattice(better, given), True
 
@@ -156,11 +156,11 @@ def detected(scan: Scan, model: Path) -> Iterator[tuple[str, detection.Detected]
     yield CANDIDATES, classical
     yield f"{CANDIDATES}, edge fit", detection.edge_fitted(scan, classical)
     for name, kind in (("disk fit", "disk"), ("learned", "learned")):
-        found = detection.detect(scan, Correlator(refine=refinement_named(kind)))
+        found = detection.detect(scan, Correlator(refine=refinements.named(kind)))
         alone = found.peaks if found.alone is None else found.alone
         yield name, replace(found, found=replace(found.found, peaks=alone))
     yield CONTEXT, found
-    found = detection.detect(scan, Detector.load(model, refine=refinement_named("learned")))
+    found = detection.detect(scan, Detector.load(model, refine=refinements.named("learned")))
     alone = found.peaks if found.alone is None else found.alone
     yield "network, learned", replace(found, found=replace(found.found, peaks=alone))
     yield "network, learned, in the lattice", found

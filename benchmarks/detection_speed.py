@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fourdcrystal import correlation, detection, files, inference, scan_files, search
+from fourdcrystal import correlation, detection, files, inference, refinements, scan_files, search
 from fourdcrystal.detectors import Correlator
 
 ELECTRONS, SPACING = 1e5, 4.5  # per pattern; of the disks, in radii
@@ -80,9 +80,9 @@ def ours(scan: Path, probe: Path, refine: str, model: Path | None = None) -> tup
     """Patterns per second from file to peaks, and peaks of a pattern."""
     warm = scan_files.read(scan, probe, sampling=0.02)
     detector = (
-        Correlator(threshold=THRESHOLD, refine=inference.refinement_named(refine))
+        Correlator(threshold=THRESHOLD, refine=refinements.named(refine))
         if model is None
-        else inference.Detector.load(model, refine=inference.refinement_named(refine))
+        else inference.Detector.load(model, refine=refinements.named(refine))
     )
     detection.searcher_of(warm, detector).batch(warm.sample(2))  # what is compiled or planned once
     started = time.perf_counter()

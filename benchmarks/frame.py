@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fourdcrystal import correlation, lattice, plots, scan_files, scans, significance
-from fourdcrystal.inference import refinement_named
+from fourdcrystal import correlation, lattice, plots, refinements, scan_files, scans, significance
 from fourdcrystal.peaks import Peaks
 
 FIRST = 0.03  # of the detector's side; about how large a disk is looked for
@@ -36,7 +35,7 @@ def found(image: np.ndarray, probe: np.ndarray, threshold: float) -> dict[str, P
     }
     candidates = significance.single(probe, significance.confirmed(image[None], probe, made["multicorr, root"]))
     for kind in ("edge", "disk", "learned"):
-        refine = refinement_named(kind)
+        refine = refinements.named(kind)
         made[refine.name] = refine.apply(image[None], probe, candidates)
     return made
 

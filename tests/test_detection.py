@@ -10,10 +10,9 @@ import pytest
 import xarray
 from disk_patterns import scan
 
-from fourdcrystal import correlation, detection, flags, mapping
+from fourdcrystal import correlation, detection, flags, mapping, refinements
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.flags import FLAGS
-from fourdcrystal.inference import refinement_named
 
 
 class Correlating:
@@ -60,7 +59,7 @@ def test_empty_and_spoiled_patterns_are_flagged_and_have_no_peaks(found):
 def test_noise_of_a_dark_reference_below_zero_spoils_nothing():
     made = scan()
     read = made.patterns + np.random.default_rng(0).normal(0, 1.0, made.patterns.shape)
-    found = detection.detect(replace(made, patterns=read), Correlator(refine=refinement_named("learned")))
+    found = detection.detect(replace(made, patterns=read), Correlator(refine=refinements.named("learned")))
     assert found.maps.lattices.fitted.all() and np.isfinite(found.peaks.positions).all()
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from disk_patterns import disk
 
-from fourdcrystal import experiment, inference, labels, modelfile, network
+from fourdcrystal import experiment, inference, labels, modelfile, network, refinements
 from fourdcrystal.errors import InputError
 from fourdcrystal.inference import Detector
 
@@ -24,7 +24,7 @@ class Known(torch.nn.Module):
         )
 
     def forward(self, cbed, probe):
-        assert cbed.shape == probe.shape
+        assert cbed.shape[1:] == probe.shape[1:] and len(probe) == 1  # one for all patterns
         self.seen = tuple(cbed.shape[-2:])
         strength, qz = np.array([[9.0, 4.0]]), np.array([[0.0, 2000.0]])
         maps = labels.draw(self.at[None], strength, qz, self.seen, 1.5)
@@ -100,7 +100,7 @@ def test_without_an_energy_heights_are_unknown(detector):
 
 
 def test_refinements_are_named():
-    assert inference.refinement_named("none") is None
-    assert inference.refinement_named("edge").name == "edge fit"
+    assert refinements.named("none") is None
+    assert refinements.named("edge").name == "edge fit"
     with pytest.raises(InputError, match="allowed are none"):
-        inference.refinement_named("guess")
+        refinements.named("guess")

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from disk_patterns import disk, lattice_points, peaks_on_lattices
 
-from fourdcrystal import context, detection, lattice, lattice_precision, scan_truth
+from fourdcrystal import context, detection, lattice, lattice_precision, refinements, scan_truth
 from fourdcrystal.detectors import Correlator
-from fourdcrystal.inference import refinement_named
 from fourdcrystal.scans import Scan
 
 BASIS, CENTRE, PATTERNS = np.array([[13.1, 2.0], [-4.2, 15.3]]), np.array([63.4, 64.8]), 60
@@ -78,7 +77,7 @@ def fringed(rng):
 
 def test_strain_of_a_scan_full_of_contrast_is_as_good_as_stated_or_a_little_better():
     scan = fringed(np.random.default_rng(3))
-    found = detection.detect(scan, Correlator(refine=refinement_named("learned")))
+    found = detection.detect(scan, Correlator(refine=refinements.named("learned")))
     assert found.maps.lattices.fitted.all()
     pull = (found.maps.strain.values - scan_truth.strains(scan, found.maps)) / found.maps.strain.sigma
     assert 0.66 < (np.abs(pull) < 1).mean() < 0.92

@@ -9,9 +9,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from fourdcrystal import correlation, inference, modelfile, significance
-from fourdcrystal.inference import Refinement, batch_size, device_named, refinement_named
+from fourdcrystal import correlation, inference, modelfile, refinements, significance
+from fourdcrystal.inference import batch_size, device_named
 from fourdcrystal.peaks import Peaks
+from fourdcrystal.refinements import Refinement
 
 CANDIDATES = 4  # points per pixel of the correlation where a refinement follows
 
@@ -23,13 +24,13 @@ def named(model: str = "shipped", device: str = "auto", refine: str = "learned")
         model: ``shipped`` (the network of this package, src/fourdcrystal/data/network.md), ``correlation``, or the file
             of a trained network.
         device: Where to compute: cpu, cuda, cuda:1; auto: a GPU if there is one.
-        refine: What refines positions, see :func:`fourdcrystal.inference.refinement_named`.
+        refine: What refines positions, see :func:`fourdcrystal.refinements.named`.
 
     Raises:
         InputError: if there is no such device or file, or it isn't a network's or refiner's.
     """
     chosen = device_named(device)
-    refinement = refinement_named(refine, chosen)
+    refinement = refinements.named(refine, chosen)
     if model == "correlation":
         return Correlator(chosen, refine=refinement)
     path = modelfile.SHIPPED if model == "shipped" else model

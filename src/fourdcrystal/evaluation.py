@@ -8,9 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fourdcrystal import catalogue, conditions, context, correlation, floor, lattice, metrics, samples, seeds, vacuum
+from fourdcrystal import (
+    catalogue,
+    conditions,
+    context,
+    correlation,
+    floor,
+    lattice,
+    metrics,
+    refinements,
+    samples,
+    seeds,
+    vacuum,
+)
 from fourdcrystal.errors import InputError
-from fourdcrystal.inference import Detector, Method, refinement_named
+from fourdcrystal.inference import Detector, Method
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.samples import Sample
 from fourdcrystal.settings import Evaluation
@@ -59,12 +71,12 @@ def refined(kind: str, found: Peaks, given: Sample, counts: np.ndarray) -> Peaks
     """The same peaks with refined positions, each with its own vacuum probe.
 
     Args:
-        kind: What refines them, of :func:`fourdcrystal.inference.refinement_named`.
+        kind: What refines them, of :func:`fourdcrystal.refinements.named`.
         found: Peaks.
         given: The sample.
         counts: Its patterns with noise, (N, X, Y).
     """
-    refinement, positions, sigma = refinement_named(kind), found.positions, found.sigma_px.copy()
+    refinement, positions, sigma = refinements.named(kind), found.positions, found.sigma_px.copy()
     for index, probe in given.groups():
         rows = np.flatnonzero(np.isin(found.pattern, index))
         better = refinement.apply(counts, probe, found.where(rows))

@@ -1,30 +1,20 @@
 """A trained network in use: patterns and their vacuum probe go in, Bragg peaks come out."""
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import (
-    correlation,
-    diskfit,
-    disks,
-    edgefit,
-    memory,
-    modelfile,
-    peaks,
-    refinement,
-    significance,
-    vacuum,
-)
+from fourdcrystal import bfloat16, correlation, memory, modelfile, peaks, significance
 from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
+from fourdcrystal.refinements import Refinement
 
 THRESHOLD = 0.02  # weakest peak over the strongest of its pattern; see docs/decisions/0050
 FLOOR = 0.05  # V; below this a map holds no reflection, whatever its strongest point
@@ -32,36 +22,11 @@ SHARE = 0.25  # of the free memory that a batch may take
 BYTES = 1500  # that a pixel of a batch needs at most while it is worked on
 MARGIN = 0.15  # of a probe's radius, by which one may be beyond what the network has seen
 MOST = {"cpu": 2**20, "cuda": 2**27}  # pixels of a batch, beyond which nothing gets faster
+AT_ONCE = {"cpu": 2**17, "cuda": 2**27}  # pixels that the network sees at a time: what stays in a core's cache
 
 LARGEST = 1.5  # of the patterns that the network learned from; larger ones are binned for it
 
 Method = Callable[[np.ndarray, np.ndarray, float], Peaks]  # see Detector.detect
-
-
-@dataclass(frozen=True)
-class Refinement:
-    """What makes positions of peaks better.
-
-    Attributes:
-        name: For tables and pictures.
-        apply: Better peaks from patterns (N, X, Y), the vacuum probe (X, Y) and peaks.
-        radii: Smallest and largest radius of disks that it has learned from [px]; none: it hasn't learned.
-    """
-
-    name: str
-    apply: Callable[[np.ndarray, np.ndarray, Peaks], Peaks]
-    radii: tuple[float, float] | None = None
-
-    def doubts(self, radius: float) -> str | None:
-        """What speaks against using it with a probe of this radius [px]; nothing if it knows such ones."""
-        if self.radii is None or self.radii[0] <= radius <= self.radii[1]:
-            return None
-        low, high = self.radii
-        mend = f"--bin {math.ceil(radius / high)} or --refine edge" if radius > high else "--refine none"
-        return (
-            f"the probe's disk has a radius of {radius:.1f} px, the refiner of positions knows {low:g} to {high:g} px; "
-            f"{mend} would be safer"
-        )
 
 
 def batch_size(shape: tuple[int, int], device: torch.device) -> int:
@@ -77,8 +42,8 @@ class Detector:
         trained: Network with its recipe, as :func:`fourdcrystal.modelfile.load` gives it.
         device: Where to compute, such as ``cpu``, ``cuda`` or ``cuda:1``.
         threshold: Weakest peak that is kept, as a fraction of the strongest of its pattern.
-        refine: What refines positions, of :func:`refinement_named`; only peaks that counts stand behind are kept then.
-            None: the network's peaks as they are.
+        refine: What refines positions, of :func:`fourdcrystal.refinements.named`; only peaks that counts stand behind
+            are kept then. None: the network's peaks as they are.
     """
 
     in_volts = True
@@ -90,7 +55,14 @@ class Detector:
         threshold: float = THRESHOLD,
         refine: Refinement | None = None,
     ) -> None:
-        self.network, self.device, self.threshold = trained.network.to(device), torch.device(device), threshold
+        self.device, self.threshold = torch.device(device), threshold
+        self.network, self._weights = trained.network.to(self.device), _hashed(trained.network)
+        self.rounded = bfloat16.fast_on(self.device)
+        if self.rounded:
+            self.network = copy.deepcopy(self.network)  # the one that was given stays as it is
+            for part in self.network.children():
+                if part is not self.network.head:  # its numbers are volts and heights
+                    bfloat16.ready(part)
         self.refine, self.method = refine, "network" if refine is None else f"network, {refine.name}"
         self.width = float(trained.data["labels"]["width"])
         self.step = trained.network.model.step
@@ -118,10 +90,7 @@ class Detector:
     @property
     def identity(self) -> str:
         """What peaks depend on besides the scan: the weights, to the bit, and the options."""
-        weights = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            weights.update(name.encode() + tensor.cpu().numpy().tobytes())
-        return f"{self.method} {self.threshold} {weights.hexdigest()}"
+        return f"{self.method} {self.threshold} {self._weights}"
 
     def doubts(self, radius: float) -> str | None:
         """What speaks against using the network with a probe of this radius [px]; nothing if it has seen such ones."""
@@ -165,9 +134,11 @@ class Detector:
             padding = (0, -stack.shape[-1] % step, 0, -stack.shape[-2] % step)
             return torch.nn.functional.avg_pool2d(torch.nn.functional.pad(stack.clamp(min=0), padding), binning)
 
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=refinement.has_bfloat16(self.device)):
-            made = self.network(prepared(patterns), prepared(probe[None]).expand(len(patterns), -1, -1, -1))
-        return made["vg"][:, 0, :x, :y], made["qz"][:, 0, :x, :y]
+        stack, vacuum_probe = prepared(patterns), prepared(probe[None])
+        at_once = max(1, AT_ONCE.get(self.device.type, AT_ONCE["cpu"]) // (stack.shape[-2] * stack.shape[-1]))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.rounded):
+            made = [self.network(some, vacuum_probe) for some in stack.split(at_once)]
+        return tuple(torch.cat([part[name][:, 0, :x, :y] for part in made]) for name in ("vg", "qz"))
 
     def detect(
         self, patterns: np.ndarray, probe: np.ndarray, curvature: float, threshold: float | None = None
@@ -227,42 +198,9 @@ def device_named(name: str) -> torch.device:
     return device
 
 
-def refinement_named(name: str, device: str | torch.device = "cpu") -> Refinement | None:
-    """What refines positions of peaks.
-
-    Args:
-        name: ``none``, ``learned`` (the network that is shipped, src/fourdcrystal/data/refiner.md),
-            ``disk`` (fits of disks with any contrast inside, :mod:`fourdcrystal.diskfit`),
-            ``edge`` (fits
-            of the disks' edges, :mod:`fourdcrystal.edgefit`), or the file of a learned refiner
-            (:mod:`fourdcrystal.refinement`).
-        device: Where to compute.
-
-    Raises:
-        InputError: if there is no such file, or it isn't a refiner's.
-    """
-    if name == "none":
-        return None
-    if name == "disk":
-        return Refinement("disk fit", partial(diskfit.refine, device=str(device)))
-    if name == "edge":
-        return Refinement("edge fit", partial(edgefit.refine, device=str(device)))
-    if name == "learned":
-        name = str(refinement.SHIPPED)
-    if not Path(name).is_file():
-        raise InputError(
-            f"'{name}' refines no positions; allowed are none, learned, disk, edge, or a learned refiner's file"
-        )
-    network = refinement.load(Path(name), device)
-    return Refinement("learned fit", partial(_learned, network, torch.device(device)), disks.RADIUS)
-
-
-def _learned(
-    network: refinement.Refiner, device: torch.device, patterns: np.ndarray, probe: np.ndarray, found: Peaks
-) -> Peaks:
-    counts = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device)
-    index = torch.as_tensor(found.pattern, device=device)
-    start = torch.as_tensor(found.positions, device=device)
-    at, sigma = refinement.refine(network, counts, vacuum.of_probe(probe), index, start)
-    positions = at.double().cpu().numpy()
-    return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma.double().cpu().numpy())
+def _hashed(network: torch.nn.Module) -> str:
+    """Checksum of a network's weights, to the bit."""
+    weights = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        weights.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return weights.hexdigest()

@@ -197,16 +197,17 @@ def extract(
     height, dx, dy = vg[b, x, y].double(), torch.zeros_like(b).double(), torch.zeros_like(b).double()
     for _ in range(iterations):
         u, v = di - dx[:, None], dj - dy[:, None]
-        shape = torch.exp(-(u**2 + v**2) / (2 * width**2)) * inside
+        shape = torch.exp((u**2 + v**2) / (-2 * width**2)) * inside
         model = height[:, None] * shape
-        jacobian = torch.stack([shape, model * u / width**2, model * v / width**2], dim=2)
+        slope = model / width**2
+        jacobian = torch.stack([shape, slope * u, slope * v], dim=1)
         residual = (crop - model) * inside
-        normal = jacobian.mT @ jacobian
+        normal = jacobian @ jacobian.mT
         # a touch of Levenberg's damping keeps flat, non-Gaussian maxima from running away
         normal = (
             normal + 1e-3 * torch.diag_embed(torch.diagonal(normal, dim1=1, dim2=2)) + 1e-12 * torch.eye(3).to(normal)
         )
-        step = torch.linalg.solve(normal, jacobian.mT @ residual[..., None])[..., 0]
+        step = torch.linalg.solve(normal, jacobian @ residual[..., None])[..., 0]
         height = height + step[:, 0]
         dx = (dx + step[:, 1]).clamp(-1.0, 1.0)
         dy = (dy + step[:, 2]).clamp(-1.0, 1.0)

@@ -11,6 +11,7 @@ one-dimensional: where an edge is in spite of contrast, which it has seen in dis
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fourdcrystal import files
+from fourdcrystal import bfloat16, files
 from fourdcrystal.errors import InputError
 from fourdcrystal.vacuum import Template, Vacuum
 
@@ -28,24 +29,26 @@ SHIPPED = Path(__file__).parent / "data" / "refiner.safetensors"
 CALIBRATION = 1.12  # of stated deviations, from multislice patterns of validation crystals with blind candidates
 SIZE = 33  # side of a crop [px]
 RAYS = 48
+DIRECTIONS = torch.stack([f(2 * math.pi * torch.arange(RAYS) / RAYS) for f in (torch.cos, torch.sin)], -1)  # (RAYS, 2)
 DEPTHS = torch.arange(-8.0, 4.5, 0.75)  # samples of a ray from the probe's edge, outwards [px]
 NEAR = 1.0  # standard deviation of a candidate's error along each axis, where nothing better is known [px]
 PASSES = 3  # at most; each one starts from the offset of the one before
-SETTLED = 0.25  # stated deviations; a disk that a pass moved by less gets no further one
+SETTLED = 0.1  # stated deviations; a disk that would move by less in a further pass gets none
+SLOWEST = 0.4  # of a step is the next one's, at most: they shrink by the same factor each time, mostly 0.03 to 0.2
+AT_ONCE = {"cpu": 128, "cuda": 2**14}  # crops that are worked on at a time: what stays in a core's cache
 FARTHEST = 2.5  # px; from the candidate, and of an edge from where it is expected
 
 
 def rays(radius: Tensor) -> Tensor:
     """Where rays are read, from the disk's centre [px], (B, RAYS, depths, 2), for radii (B, RAYS)."""
-    angle = 2 * math.pi * torch.arange(RAYS, device=radius.device) / RAYS
-    normal = torch.stack([angle.cos(), angle.sin()], -1)
-    return (radius[..., None] + DEPTHS.to(radius.device))[..., None] * normal[:, None]
+    return (radius[..., None] + DEPTHS.to(radius.device))[..., None] * DIRECTIONS.to(radius.device)[:, None]
 
 
 def read(images: Tensor, places: Tensor, centre: Tensor) -> Tensor:
-    """Images (B, C, S, S) at places (B or 1, RAYS, depths, 2) from centres (B, 2) [px], (B, C, RAYS, depths)."""
-    unit = (places.flip(-1) + centre.flip(-1)[:, None, None]) / (images.shape[-1] // 2)
-    return torch.nn.functional.grid_sample(images, unit, "bilinear", "border", align_corners=True)
+    """Images (B, S, S) at places (B or 1, RAYS, depths, 2) from centres (B, 2) [px], (B, RAYS, depths)."""
+    half = images.shape[-1] // 2
+    unit = (places / half).flip(-1) + (centre / half).flip(-1)[:, None, None]
+    return torch.nn.functional.grid_sample(images[:, None], unit, "bilinear", "border", align_corners=True)[:, 0]
 
 
 class Around(nn.Module):
@@ -63,15 +66,19 @@ class Around(nn.Module):
         self.gain = nn.Parameter(torch.tensor(0.25))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(x, self.gain, _circular(torch.relu(_circular(torch.relu(x), self.first)), self.second))
+        return torch.addcmul(x, self.gain, _circular(_circular(x, self.first), self.second))
 
 
 def _circular(x: Tensor, layer: nn.Conv1d) -> Tensor:
-    """A convolution of width 3 around the circle, (N, RAYS, width), as one matrix product, which is fastest."""
-    d, rays = layer.dilation[0], x.shape[1]
-    around = torch.cat([x[:, -d:], x, x[:, :d]], 1)
-    neighbours = torch.cat([around[:, i * d : i * d + rays] for i in range(3)], -1)
-    return nn.functional.linear(neighbours, layer.weight.transpose(1, 2).flatten(1), layer.bias)
+    """ReLU, and a convolution of width 3 around the circle, (N, RAYS, width).
+
+    As that of images one pixel high whose channels lie side by side in memory, which is fastest.
+    """
+    d = layer.dilation[0]
+    around = bfloat16.rectified_(torch.cat([x[:, -d:], x, x[:, :d]], 1))
+    image = around.permute(0, 2, 1)[:, :, None]
+    made = nn.functional.conv2d(image, layer.weight[:, :, None], layer.bias, dilation=(1, d))
+    return made[:, :, 0].permute(0, 2, 1)
 
 
 class Refiner(nn.Module):
@@ -115,8 +122,7 @@ class Refiner(nn.Module):
         """
         places = rays(radius)
         mean = ((counts * probe).sum((-2, -1)) / probe.sum((-2, -1)) + 0.02)[:, None, None]
-        seen, reference = read(torch.stack([counts, probe], 1), places, centre).unbind(1)
-        relative = seen / mean
+        relative, reference = read(counts, places, centre) / mean, read(probe, places, centre)
         scalars = torch.stack([torch.log10(mean[:, 0, 0]), (radius.mean(1) / 8).expand(len(counts))], -1)
         inputs = torch.cat(
             [
@@ -129,10 +135,10 @@ class Refiner(nn.Module):
         )
         with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.bfloat16):
             stem = nn.functional.linear(inputs, self.stem.weight[..., 0], self.stem.bias)
-            out = nn.functional.linear(torch.relu(self.body(stem)), self.head.weight[..., 0], self.head.bias).float()
+            body = bfloat16.rectified_(self.body(stem))
+            out = nn.functional.linear(body, self.head.weight[..., 0], self.head.bias).float()
         edge, weight = FARTHEST * torch.tanh(out[..., 0] / FARTHEST), torch.exp(out[..., 1].clamp(-9, 10))
-        normal = (places[:, :, -1] / places[:, :, -1].norm(dim=-1, keepdim=True)).expand(len(counts), -1, -1)
-        return edge, weight, normal
+        return edge, weight, DIRECTIONS.to(counts.device).expand(len(counts), -1, -1)
 
 
 def posterior(
@@ -161,15 +167,11 @@ def crops(patterns: Tensor, index: Tensor, middles: Tensor) -> Tensor:
     Args:
         patterns: (B, X, Y).
         index: Pattern of each crop, (N,).
-        middles: Pixel in the middle of each crop, (N, 2) integers.
+        middles: Pixel in the middle of each crop, within the frame, (N, 2) integers.
     """
-    steps = torch.arange(SIZE, device=patterns.device) - SIZE // 2
-    places = middles.to(patterns.device)[..., None] + steps
-    size = torch.tensor(patterns.shape[-2:], device=patterns.device)[:, None]
-    there = (places >= 0) & (places < size)
-    rows, columns = torch.minimum(places.clamp(min=0), size - 1).unbind(1)
-    made = patterns[index.to(patterns.device)[:, None, None], rows[:, :, None], columns[:, None]]
-    return made * (there[:, 0, :, None] & there[:, 1, None])
+    framed = nn.functional.pad(patterns, (SIZE // 2,) * 4)
+    windows = framed.unfold(1, SIZE, 1).unfold(2, SIZE, 1)  # a view: one for each pixel
+    return windows[index, middles[:, 0], middles[:, 1]]
 
 
 def converged(
@@ -190,25 +192,49 @@ def converged(
         candidate: Where to start [px from the crops' middles], (N, 2).
         near: Standard deviation of a candidate's error along each axis [px].
     """
-    prior = candidate.new_full((len(candidate),), near)
-    centre, sigma = candidate.clone(), torch.empty(len(candidate), device=candidate.device)
-    moving = torch.arange(len(candidate), device=candidate.device)
+    count, device = len(candidate), candidate.device
+    prior = candidate.new_full((count,), near)
+    centre, sigma = candidate.clone(), candidate.new_empty(count)
+    step, following = candidate.new_full((count,), math.inf), candidate.new_empty(count)
+    moving = torch.arange(count, device=device)
     for _ in range(PASSES):
-        before = centre[moving]
-        each = radius if len(radius) == 1 else radius[moving]
-        first = candidate[moving]
-        found, precision = posterior(network, counts[moving], probe(before, moving), before, each, first, prior[moving])
-        now = first + (found - first).clamp(-FARTHEST, FARTHEST)
-        determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
-        stated = CALIBRATION * torch.sqrt((precision[:, 0, 0] + precision[:, 1, 1]) / (2 * determinant))
-        centre[moving], sigma[moving] = now, stated
-        moving = moving[(now - before).norm(dim=1) > SETTLED * stated]
+        for some in moving.split(AT_ONCE.get(device.type, AT_ONCE["cpu"])):
+            before, first = centre[some], candidate[some]
+            each = radius if len(radius) == 1 else radius[some]
+            found, precision = posterior(network, counts[some], probe(before, some), before, each, first, prior[some])
+            now = first + (found - first).clamp(-FARTHEST, FARTHEST)
+            determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
+            centre[some] = now
+            sigma[some] = CALIBRATION * torch.sqrt((precision[:, 0, 0] + precision[:, 1, 1]) / (2 * determinant))
+            moved, last = (now - before).norm(dim=1), step[some]
+            step[some] = moved
+            following[some] = moved * torch.where(last.isfinite(), moved / last, SLOWEST).clamp(max=SLOWEST)
+        moving = moving[following[moving] > SETTLED * sigma[moving]]
     return centre, sigma
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What a refiner has to know of a vacuum probe.
+
+    Attributes:
+        template: The probe in crops, for many centres.
+        outline: Its radius at each ray [px], (1, RAYS).
+    """
+
+    template: Template
+    outline: Tensor
+
+
+def placed(probe: Vacuum, device: torch.device | str = "cpu") -> Placed:
+    """A vacuum probe got ready to be placed in many crops."""
+    outline = torch.as_tensor(probe.radii(RAYS), dtype=torch.float32, device=device)[None]
+    return Placed(probe.template(SIZE, device), outline)
 
 
 @torch.inference_mode()
 def refine(
-    network: Refiner, patterns: Tensor, probe: Vacuum, index: Tensor, positions: Tensor, batch: int = 256
+    network: Refiner, patterns: Tensor, probe: Placed, index: Tensor, positions: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Refined positions [px], (N, 2), and their standard uncertainties per axis [px], (N,).
 
@@ -218,20 +244,13 @@ def refine(
         probe: Vacuum probe.
         index: Pattern of each candidate, (N,).
         positions: Candidates [px], (N, 2), within about two pixels of the disks' centres.
-        batch: Crops at a time; what they need stays in a core's cache.
     """
     size = torch.tensor(patterns.shape[-2:], device=positions.device)
-    refined, sigma = positions.clone().float(), torch.empty(len(positions), device=positions.device)
-    template: Template = probe.template(SIZE, positions.device)
-    outline = torch.as_tensor(probe.radii(RAYS), dtype=torch.float32, device=positions.device)[None]
-    for start in range(0, len(positions), batch):
-        part = slice(start, start + batch)
-        candidate = positions[part].float()
-        middles = torch.minimum(candidate.round().long().clamp(min=0), size - 1)
-        seen = crops(patterns.float(), index[part], middles)
-        where, sigma[part] = converged(network, seen, lambda at, _: template.at(at), outline, candidate - middles)
-        refined[part] = middles + where
-    return refined, sigma
+    positions = positions.float()
+    middles = torch.minimum(positions.round().long().clamp(min=0), size - 1)
+    seen, start = crops(patterns.float(), index, middles), positions - middles
+    where, sigma = converged(network, seen, lambda at, _: probe.template.at(at), probe.outline, start)
+    return middles + where, sigma
 
 
 def save(path: Path, network: Refiner, about: dict[str, Any]) -> None:
@@ -258,12 +277,5 @@ def load(path: Path, device: str | torch.device = "cpu") -> Refiner:
         raise InputError(f"{path}: has format {metadata.get('format', 'none')!r}; this version reads {FORMAT!r}")
     network = Refiner(int(metadata["width"])).to(device)
     network.load_state_dict(weights)
-    network.bfloat16 = has_bfloat16(torch.device(device))
+    network.bfloat16 = bfloat16.fast_on(torch.device(device))
     return network.eval()
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 faster than single precision; where it is emulated it would be slower."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()  # torch 2.7 has no public name for it

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fourdcrystal import disks, files, refinement, rocking
+from fourdcrystal import bfloat16, disks, files, refinement, rocking
 from fourdcrystal.disks import Disks, Rocking
 from fourdcrystal.progress import Progress
 from fourdcrystal.refinement import Refiner
@@ -191,7 +191,7 @@ def train(
     network = Refiner(width)
     if start is not None:
         network.load_state_dict(start.state_dict())
-    network.bfloat16 = refinement.has_bfloat16(torch.device("cpu"))
+    network.bfloat16 = bfloat16.fast_on(torch.device("cpu"))
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(AVERAGED, 1 - min(0.5, 20 / steps)))
     )

@@ -66,7 +66,7 @@ class Vacuum:
         half = size // 2 + FARTHEST
         fine = torch.linspace(-half, half, round(2 * half * FINE) + 1, dtype=torch.float64)
         image = self.sample(torch.stack(torch.meshgrid(fine, fine, indexing="ij"), -1))
-        return Template(image.float().to(device), half, disks.grid(size).to(device))
+        return Template(image.float().to(device), half, (disks.grid(size) / half).flip(-1).to(device))
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Template:
     Attributes:
         image: Intensity FINE times a pixel, from -half to half along both axes.
         half: Its half width [px].
-        pixels: Of a crop, from its middle [px], (S, S, 2).
+        pixels: Of a crop, from its middle, in half widths, the last axis first, (S, S, 2).
     """
 
     image: Tensor
@@ -85,7 +85,7 @@ class Template:
 
     def at(self, centres: Tensor) -> Tensor:
         """Crops with the probe at centres [px from their middles], (N, 2), to (N, S, S)."""
-        places = (self.pixels.flip(-1) - centres.flip(-1)[:, None, None]) / self.half
+        places = self.pixels - (centres / self.half).flip(-1)[:, None, None]
         images = self.image.expand(len(centres), 1, -1, -1)
         return torch.nn.functional.grid_sample(images, places, "bilinear", "border", align_corners=True)[:, 0]
 
