@@ -9,6 +9,7 @@ from fourdcrystal import camera, label_fft, labels, orientation, potential, refl
 from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import Grid
 from fourdcrystal.settings import Orientations, Thermal
+from fourdcrystal.waves import Wave
 
 TRICLINIC = Structure(BRAVAIS_LATTICES["triclinic P"], ["Fe", "Si"], [[0, 0, 0], [0.45, 0.52, 0.55]])
 
@@ -36,9 +37,9 @@ def test_the_probe_is_binned_and_not_decimated(binning):
     grid = Grid(96, 20.0)
     seen = camera.Camera(grid, (8, 8), binning)
     for row, column in np.random.default_rng(0).integers(-3 * binning, 3 * binning, (12, 2)):
-        spectrum = np.zeros((96, 96), np.complex64)
-        spectrum[row, column] = 1.0
-        assert seen.record(grid.columns(spectrum)).sum() == pytest.approx(1)  # each Fourier pixel counts, once
+        diffracted = np.zeros((96, 96), np.float32)
+        diffracted[row, column] = 1.0
+        assert seen.record(grid.columns(diffracted)).sum() == pytest.approx(1)  # each Fourier pixel counts, once
 
 
 def test_q_z_is_a_number_where_there_is_no_potential():
@@ -60,7 +61,7 @@ def test_potentials_go_on_across_the_faces_of_the_box():
 
     def projected(x, y):
         atom = supercell.Supercell(np.array([[x, y, 0.5]]), np.array([14], np.uint8), np.array([16.0, 16.0, 1.0]))
-        return np.array(next(iter(potential.slices(atom, grid, 1.0, {"Si": 0.4}))))
+        return Wave(grid).image(next(potential.slices(atom, grid, 1.0, {"Si": 0.4})))
 
     middle, corner = projected(8.0, 8.0), projected(0.0, 0.0)
     np.testing.assert_allclose(np.roll(middle, (-32, -32), axis=(0, 1)), corner, atol=1e-3 * middle.max())

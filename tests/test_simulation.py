@@ -131,7 +131,7 @@ def test_numbers_are_those_of_the_patterns_version():
     )
 
 
-GOLDEN: dict[int, list[float]] = {4: [0.9740073, 0.9773688, 8.367349e-06, 0.0006503912, 8.289068e-07, 28.11371]}
+GOLDEN: dict[int, list[float]] = {5: [0.9740073, 0.9773688, 8.367349e-06, 0.0006503912, 8.289068e-07, 28.11371]}
 
 
 @pytest.mark.parametrize("projection", ["infinite", "finite"])
@@ -174,34 +174,64 @@ def test_batches_leave_room_for_all_waves_between_the_steps(free, at_a_time):
     assert devices.batch(free, array=100, waves=10, resident=500 + 1000) == at_a_time
 
 
-def test_waves_transform_there_and_back():
+@pytest.mark.parametrize("n", [8, 56, 120, 256, 384])
+@pytest.mark.parametrize("full", [False, True])
+def test_waves_transform_there_and_back(n, full):
     rng = np.random.default_rng(0)
-    for grid in (Grid(64, 20.0), Grid(384, 50.0)):
-        for wave in (Wave(grid), DeviceWave(grid, np)):
-            start = rng.normal(size=wave.spectrum.shape) + 1j * rng.normal(size=wave.spectrum.shape)
-            real = np.empty((grid.n, grid.n), np.complex64)
-            wave.spectrum[...] = start
-            wave.backward()
-            wave.get(real)
-            np.testing.assert_allclose(wave.intensity, (np.abs(real) ** 2).sum(), rtol=1e-4)
-            wave.put(real)
-            wave.forward(np.ones_like(start))
-            np.testing.assert_allclose(wave.spectrum / grid.n**2, start, atol=1e-5)
+    grid = Grid(n, 20.0)
+    for wave in (Wave(grid, full), DeviceWave(grid, np)):
+        columns = np.ones((n, n)) if wave.full else grid.columns(np.ones((n, n)))
+        start = rng.normal(size=columns.shape) + 1j * rng.normal(size=columns.shape)
+        wave.spectrum[...] = wave.kernel(start)
+        wave.backward()
+        samples = wave.samples()
+        wave.get(samples)
+        whole = np.zeros((n, n), complex)
+        whole[:, np.arange(n) if wave.full else grid.columns(np.arange(n))] = start
+        real, imaginary = (wave.image(part) for part in wave.parts(samples))
+        np.testing.assert_allclose(real + 1j * imaginary, np.fft.ifft2(whole, norm="forward"), atol=3e-6 * n)
+        wave.put(samples)
+        wave.forward(wave.kernel(columns))
+        wave.forward(wave.kernel(columns), add=True)
+        np.testing.assert_allclose(wave.spectrum / n**2, 2 * wave.kernel(start), atol=2e-5)
 
 
-@pytest.mark.parametrize("margin", [0, 5, 20, 32])
-def test_the_seam_is_a_frame_of_the_box(margin):
+@pytest.mark.parametrize("n", [40, 64, 384])
+def test_a_step_multiplies_in_real_space_and_then_in_fourier_space(n):
     rng = np.random.default_rng(0)
-    grid = Grid(64, 20.0)
+    grid = Grid(n, 20.0)
+    function, kernel, start = (rng.normal(size=(n, n)) + 1j * rng.normal(size=(n, n)) for _ in range(3))
     for wave in (Wave(grid), DeviceWave(grid, np)):
-        wave.put(rng.normal(size=(64, 64)) + 1j * rng.normal(size=(64, 64)))
-        real = np.empty((64, 64), np.complex64)
-        wave.get(real)
-        frame = np.ones((64, 64), bool)
-        frame[margin : 64 - margin, margin : 64 - margin] = False
-        look = simulation.Seam(margin, np, wave.shape)
-        wave.look(look)
-        np.testing.assert_allclose(look.intensity, (np.abs(real[frame]) ** 2).sum(), rtol=1e-5)
+        kept = slice(None) if wave.full else grid.columns(np.arange(n))
+        wave.spectrum[...] = wave.kernel(start[:, kept])
+        wave.backward()
+        samples = wave.samples()
+        for part, values in zip(wave.parts(samples), (function.real, function.imag), strict=True):
+            part[...] = wave.ordered(values)
+        wave.multiply(samples, keep=True)
+        seen = wave.image(wave.intensity)
+        wave.filter(wave.kernel(kernel[:, kept]), keep=True)
+        whole = np.zeros((n, n), complex)
+        whole[:, kept] = start[:, kept]
+        real = np.fft.ifft2(whole, norm="forward")
+        np.testing.assert_allclose(seen, np.abs(real) ** 2, atol=1e-5 * np.abs(real).max() ** 2)
+        expected = np.abs(np.fft.fft2(real * function)[:, kept] * kernel[:, kept]) ** 2
+        np.testing.assert_allclose(wave.diffracted, expected, atol=1e-5 * expected.max())
+
+
+@pytest.mark.parametrize("margin", [0, 0.5, 5, 20])
+def test_the_seam_is_a_frame_of_the_box(margin):
+    made = instrument(seam_margin=margin, angles=(9.0,), seam_limit=1)
+    n = made.grid.n
+    points = round(margin / made.grid.sampling)
+    inner = slice(points, n - points)
+    nothing = supercell.Supercell(np.empty((0, 3)), np.empty(0, np.uint8), np.array([20.0, 20.0, 20.0]))
+    spectrum = probe.spectrum(made.grid, 200e3, 9.0, made.microscope)
+    real = np.abs(np.fft.ifft2(np.fft.ifftshift(spectrum))) ** 2
+    outside = 1 - real[inner, inner].sum() / real.sum()
+    for module in (np, like_cupy()):
+        found = instrument(seam_margin=margin, angles=(9.0,), thickness=[2.0, 20.0], seam_limit=1, xp=module)
+        assert found.simulate(nothing, {}).seam_fraction[0, 0, 0] == pytest.approx(outside, rel=0.1, abs=1e-6)
 
 
 @pytest.mark.parametrize("binning", [1, 2, 3, 4])
@@ -210,11 +240,11 @@ def test_camera_pixels_are_centred_and_share_every_fourier_pixel_out(binning):
     seen = camera.Camera(grid, (12, 10), binning)
     spectrum = np.zeros((96, 96), np.complex64)
     spectrum[48, 48] = 2.0
-    image = seen.record(grid.columns(np.fft.ifftshift(spectrum)))
+    image = seen.record(grid.columns(np.fft.ifftshift(np.abs(spectrum) ** 2)))
     assert image.shape == (12, 10) and image[6, 5] == 4.0 and image.sum() == 4.0
     rng = np.random.default_rng(1)
     spectrum[38:59, 38:59] = rng.normal(size=(21, 21))
-    image = seen.record(grid.columns(np.fft.ifftshift(spectrum)))
+    image = seen.record(grid.columns(np.fft.ifftshift(np.abs(spectrum) ** 2)))
     assert binning < 3 or image.sum() == pytest.approx((np.abs(spectrum) ** 2).sum(), rel=1e-5)
 
 
@@ -287,9 +317,10 @@ def test_projected_potentials_add_up_to_the_structure_factors():
     cell = supercell.cut(SILICON, np.eye(3), (made.edge, made.edge), 4 * 5.431)
     b = {"Si": 0.4}
     for make in (potential.slices, finite.finite_slices):
-        total = sum(np.array(piece) for piece in make(cell, made.grid, 5.431 / 4, b))
+        wave = Wave(made.grid)
+        total = sum(np.array(piece) for piece in make(cell, made.grid, 5.431 / 4, b, work=wave))
         n = made.grid.n
-        found = np.fft.fft2(total) / n**2 / cell.box[2]  # V
+        found = np.fft.fft2(wave.image(total)) / n**2 / cell.box[2]  # V
         for hkl in ((0, 0, 0), (2, 2, 0), (4, 0, 0), (4, 4, 0)):
             expected = abs(structure_factors(SILICON, np.array([hkl]), b)[0])
             assert abs(found[hkl[0] * 5, hkl[1] * 5]) == pytest.approx(expected, rel=1e-4)
@@ -301,7 +332,7 @@ def test_exact_placement_does_not_depend_on_where_an_atom_is_between_grid_points
     for shift in (0.0, 0.05, 0.1):
         atom = supercell.Supercell(np.array([[6.4 + shift, 6.4, 0.5]]), np.array([14]), np.array([12.8, 12.8, 1.0]))
         (piece,) = potential.slices(atom, grid, 1.0, {"Si": 0.3})
-        spectra.append(np.abs(np.fft.fft2(np.array(piece))))
+        spectra.append(np.abs(np.fft.fft2(Wave(grid).image(piece))))
     assert np.abs(spectra[1] - spectra[0]).max() < 1e-4 * spectra[0].max()
     assert np.abs(spectra[2] - spectra[0]).max() < 1e-4 * spectra[0].max()
 
@@ -309,9 +340,11 @@ def test_exact_placement_does_not_depend_on_where_an_atom_is_between_grid_points
 def test_transmission_functions_only_shift_the_phase():
     grid = Grid(96, 15.0)
     smooth = 40 * np.cos(2 * np.pi * 3 * np.arange(96) / 96)[:, None] * np.ones(96)
-    out = np.empty((96, 96), np.complex64)
-    Transmission(grid, 7e-4, Wave(grid))(smooth, out=out)
-    np.testing.assert_allclose(out, np.exp(1j * 7e-4 * smooth), atol=1e-5)
+    wave = Wave(grid)
+    out = wave.samples()
+    Transmission(grid, 7e-4, wave)(wave.ordered(smooth), out=out)
+    real, imaginary = (wave.image(part) for part in wave.parts(out))
+    np.testing.assert_allclose(real + 1j * imaginary, np.exp(1j * 7e-4 * smooth), atol=1e-5)
 
 
 def test_frozen_phonons_average_displaced_crystals_reproducibly():

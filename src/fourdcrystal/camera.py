@@ -26,21 +26,20 @@ class Camera:
     shape: tuple[int, int]
     binning: int
 
-    def record(self, spectrum: Any, xp: ModuleType = np) -> Any:
+    def record(self, diffracted: Any, xp: ModuleType = np) -> Any:
         """Intensity on each pixel, (..., X, Y), float32.
 
         Args:
-            spectrum: Waves in Fourier space, (..., n, C): zero frequency first, all columns or those that waves keep.
+            diffracted: |ψ|² in Fourier space, (..., n, C): zero frequency first, all columns or those that waves keep.
             xp: Its array module.
         """
-        spans = [self._span(axis, spectrum.shape[axis - 2]) for axis in (0, 1)]
+        spans = [self._span(axis, diffracted.shape[axis - 2]) for axis in (0, 1)]
         size = [self.shape[axis] * self.binning + (self.binning % 2 == 0) for axis in (0, 1)]
         # a pixel at the rim may reach beyond the kept columns, where the wave is zero
-        intensity = xp.zeros((*spectrum.shape[:-2], *size), dtype=xp.float32)
+        intensity = xp.zeros((*diffracted.shape[:-2], *size), dtype=xp.float32)
         for to_x, from_x in spans[0]:
             for to_y, from_y in spans[1]:
-                seen = spectrum[..., from_x, from_y]
-                intensity[..., to_x, to_y] = seen.real**2 + seen.imag**2
+                intensity[..., to_x, to_y] = diffracted[..., from_x, from_y]
         return self._binned(self._binned(intensity, -2), -1)
 
     def _span(self, axis: int, length: int) -> list[tuple[slice, slice]]:

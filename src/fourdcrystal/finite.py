@@ -74,12 +74,12 @@ def finite_slices(
         work: A wave to compute in, from ``waves.wave(grid, xp)``; none: a new one on the CPU.
 
     Yields:
-        Potential [V Å], (n, n), float32; valid until the next is asked for.
+        Potential [V Å], one part of the wave's samples, float32; valid until the next is asked for.
     """
     count = round(cell.box[2] / slice_thickness)
     wave = waves.wave(grid) if work is None else work
-    xp = wave.xp
-    made = xp.empty((grid.n, grid.n), dtype=xp.complex64)
+    sums, made, (along_x, along_y, _) = wave.samples(), wave.samples(), wave.places()
+    flat = sums.view(np.float32).reshape(-1)
     k_max = CUTOFF / 2 / grid.sampling
     r = np.hypot(grid.k_x[:, None], grid.k_y(wave.full))
     elements = []
@@ -91,10 +91,10 @@ def finite_slices(
         atoms = cell.positions[cell.numbers == number]
         atoms = atoms[np.argsort(atoms[:, 2], kind="stable")]
         place, weight = spread(atoms[:, :2] / grid.sampling, grid.n)
-        points = (place[0, :, None] * grid.n + place[1]).reshape(-1, len(atoms)).T
+        points = (along_x.take(place[0])[:, None] + along_y.take(place[1])).reshape(-1, len(atoms)).T
         shares = (weight[0, :, None] * weight[1]).reshape(-1, len(atoms)).T
         rows = np.arange(0, points.size + 1, points.shape[1])
-        placed = csr_array((shares.ravel(), points.ravel(), rows), shape=(len(atoms), grid.n**2))
+        placed = csr_array((shares.ravel(), points.ravel(), rows), shape=(len(atoms), flat.size))
         elements.append((atoms[:, 2], placed, heights, v, tables))
     for index in range(count):
         faces = np.array([index, index + 1]) * slice_thickness
@@ -106,13 +106,14 @@ def finite_slices(
                 below = np.zeros_like(below)
             if index == count - 1:
                 above = np.broadcast_to(v[-1], below.shape)
-            part = placed[start:stop].T @ (above - below)  # (n², products)
+            part = placed[start:stop].T @ (above - below)  # (2 n², products)
             for table, values in zip(tables, part.T, strict=True):
-                wave.put(xp.asarray(values.reshape(grid.n, grid.n)))
+                flat[...] = wave.xp.asarray(values)
+                wave.put(sums)
                 wave.forward(table, add=True)
         wave.backward()
         wave.get(made)
-        yield made.real
+        yield wave.parts(made)[0]
 
 
 def _interpolated(height: np.ndarray, heights: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fourdcrystal import finite
+from fourdcrystal import finite, waves
 from fourdcrystal.camera import Camera
 from fourdcrystal.labels import NEGLIGIBLE
 from fourdcrystal.supercell import Supercell
@@ -44,8 +44,9 @@ def maps(
     along_z = np.hanning(count + 1)[1:]
     x, y = (_seen(camera, axis) for axis in (0, 1))
     layers = np.empty((count, len(x), len(y)), dtype=np.complex64)
-    for index, piece in enumerate(finite.finite_slices(cell, grid, step, b)):
-        layers[index] = np.fft.fft2(piece * window)[np.ix_(x, y)] * (along_z[index] / step)
+    wave = waves.wave(grid)
+    for index, piece in enumerate(finite.finite_slices(cell, grid, step, b, wave)):
+        layers[index] = np.fft.fft2(wave.image(piece) * window)[np.ix_(x, y)] * (along_z[index] / step)
     q_z = np.fft.fftfreq(count, step)
     spread = np.abs(np.fft.fft(along_z)).sum()  # what one reflection's heights sum up to
     power = np.abs(np.fft.fft(layers, axis=0)) * np.exp(-(q_z**2) / (2 * SIGMA**2))[:, None, None] / spread

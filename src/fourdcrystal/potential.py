@@ -83,7 +83,7 @@ def slices(
             CPU.
 
     Yields:
-        Potential [V Å], (n, n), float32; valid until the next is asked for.
+        Potential [V Å], one part of the wave's samples, float32; valid until the next is asked for.
     """
     wave = waves.wave(grid, full=placement == "bilinear") if work is None else work
     xp = wave.xp
@@ -98,12 +98,7 @@ def slices(
     bounds = np.searchsorted(key[order], np.arange(pairs * len(elements) + 1)).tolist()
     symbols = [chemical_symbols[e] for e in elements]
     tables = [wave.kernel(factors(grid, symbol, b[symbol], placement, wave.full)) for symbol in symbols]
-    sums = xp.empty((grid.n, grid.n), dtype=xp.complex64)
-    made = xp.empty((2, grid.n, grid.n), dtype=xp.float32)
-
-    def part(lines: slice, values: Any) -> None:
-        made[0, lines], made[1, lines] = values.real, values.imag
-
+    sums, made, places = wave.samples(), wave.samples(), wave.places()
     for pair in range(pairs):
         # few atoms at a time: what they are spread over stays in the cache
         ends = bounds[pair * len(elements) : (pair + 1) * len(elements) + 1]
@@ -112,29 +107,37 @@ def slices(
         for table, (start, stop) in zip(tables, pairwise(ends), strict=True):
             if start < stop:
                 here = slice(start - ends[0], stop - ends[0])
-                _add_up(place[..., here], weight[..., here], odd[start:stop], sums, xp)
+                _add_up(place[..., here], weight[..., here], odd[start:stop], sums, places, xp)
                 wave.put(sums)
                 wave.forward(table, add=not empty)
                 empty = False
         if empty:
             wave.spectrum[...] = 0
         wave.backward()
-        wave.look(part)
-        yield from made[: count - 2 * pair]
+        wave.get(made)
+        yield from wave.parts(made)[: count - 2 * pair]
 
 
-def _add_up(place: np.ndarray, weight: np.ndarray, odd: np.ndarray, sums: Any, xp: ModuleType) -> None:
-    """What atoms give to each point, into ``sums``, (n, n), complex.
+def _add_up(
+    place: np.ndarray,
+    weight: np.ndarray,
+    odd: np.ndarray,
+    sums: Any,
+    places: tuple[np.ndarray, np.ndarray, int],
+    xp: ModuleType,
+) -> None:
+    """What atoms give to each point, into ``sums``, samples of a wave.
 
     Args:
         place: Lines of each atom, (2, width, N).
         weight: Its shares of them, (2, width, N).
         odd: 1 where an atom belongs to the imaginary part, 0 elsewhere, (N,).
         sums: Where the result goes.
+        places: Where points are in samples (``Wave.places``).
         xp: Array module of the result.
     """
-    n = len(sums)
-    points = ((2 * n * place[0])[:, None] + (2 * place[1] + odd)).ravel()
+    along_x, along_y, imaginary = places
+    points = (along_x.take(place[0])[:, None] + (along_y.take(place[1]) + imaginary * odd)).ravel()
     shares = (weight[0, :, None] * weight[1]).ravel()
     sums[...] = 0
     xp.add.at(sums.view(xp.float32).reshape(-1), xp.asarray(points), xp.asarray(shares))

@@ -100,22 +100,21 @@ class Transmission:
         """
         self._work, self._interaction = work, np.float32(interaction)
         self._aperture = work.kernel(grid.aperture(work.full) / grid.n**2)
-        self._phase = work.xp.empty((work.lines, grid.n), dtype=np.float32)
+        self._exponential = work.samples()
+        self._phase = work.xp.empty(work.parts(self._exponential)[0].shape, dtype=np.float32)
 
     def __call__(self, potential: Any, out: Any) -> None:
-        """exp(iσV), band-limited, into ``out``, (n, n), complex64.
+        """exp(iσV), band-limited, into ``out``, samples of the wave.
 
         Args:
-            potential: Projected potential of the slice [V Å], (n, n).
+            potential: Projected potential of the slice [V Å], in the order of one part of samples.
             out: Where the result goes.
         """
-        xp, phase = self._work.xp, self._phase
-
-        def exponential(lines: slice, real: Any) -> None:
-            xp.multiply(potential[lines], self._interaction, out=phase)
-            xp.cos(phase, out=real.real)
-            xp.sin(phase, out=real.imag)
-
-        self._work.fill(exponential)
+        xp = self._work.xp
+        xp.multiply(potential, self._interaction, out=self._phase)
+        real, imaginary = self._work.parts(self._exponential)
+        xp.cos(self._phase, out=real)
+        xp.sin(self._phase, out=imaginary)
+        self._work.put(self._exponential)
         self._work.filter(self._aperture)
         self._work.get(out)

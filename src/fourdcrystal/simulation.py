@@ -15,7 +15,7 @@ from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import Grid, Transmission, fast_length
 from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, box_edge, wave_sampling
 from fourdcrystal.supercell import Supercell
-from fourdcrystal.waves import DeviceWave, Wave, power
+from fourdcrystal.waves import DeviceWave, Wave
 
 BLOCK = 8  # slices whose transmission functions are kept at a time
 
@@ -31,35 +31,6 @@ class Simulated:
 
     cbed: np.ndarray
     seam_fraction: np.ndarray
-
-
-class Seam:
-    """What waves have near the box's lateral faces; looks at some lines of constant x after the other."""
-
-    def __init__(self, margin: int, xp: ModuleType, shape: tuple[int, ...]) -> None:
-        """Look at ``margin`` grid points on either side of the faces, in waves of a ``shape``, arrays of a module."""
-        *stack, n = shape
-        self._margin, self._n, self._xp = margin, n, xp
-        self._sides = xp.empty((*stack, 2 * margin), dtype=xp.complex64)
-        self._ends = xp.empty((*stack[:-1], 2 * margin, n - 2 * margin), dtype=xp.complex64)
-
-    def __call__(self, lines: slice, values: Any) -> None:
-        """Take over what some lines have near the faces, (..., lines, n)."""
-        margin, first, last = self._margin, self._margin, self._n - self._margin
-        sides, across = self._sides[..., lines, :], slice(first, last)
-        sides[..., :margin], sides[..., margin:] = values[..., :first], values[..., last:]
-        if lines.start < first:
-            low = slice(lines.start, min(lines.stop, first))
-            self._ends[..., low, :] = values[..., : low.stop - low.start, across]
-        if lines.stop > last:
-            high = slice(max(lines.start, last), lines.stop)
-            place = slice(high.start - last + margin, high.stop - last + margin)
-            self._ends[..., place, :] = values[..., high.start - lines.start :, across]
-
-    @property
-    def intensity(self) -> Any:
-        """Intensity near the faces, (...)."""
-        return power(self._sides, self._xp) + power(self._ends, self._xp)
 
 
 class Instrument:
@@ -108,17 +79,18 @@ class Instrument:
             centred = probe.spectrum(self.grid, energy, angle, microscope, direction)
             return self.grid.columns(np.fft.ifftshift(centred), scratch.full)
 
-        self._spectra = np.array([[spectrum(e, a) for a in angles] for e in energies])  # (energy, semiangle, n, C)
-        vacuum = self.camera.record(self._spectra)
+        spectra = np.array([[spectrum(e, a) for a in angles] for e in energies])  # (energy, semiangle, n, C)
+        vacuum = self.camera.record(spectra.real**2 + spectra.imag**2)
         brightest = vacuum.max((-2, -1), keepdims=True)
         self.probe = vacuum / brightest
-        self._spectra /= np.sqrt(brightest)
+        self._spectra = scratch.sorted(spectra / np.sqrt(brightest))
         self._transmissions = [Transmission(self.grid, scattering.interaction(e), scratch) for e in energies]
         thickness, points = specimen.slice_thickness, self.grid.n**2
         self._kernels = [scratch.kernel(self.grid.propagator(e, thickness, scratch.full) / points) for e in energies]
         self._batch = 1 if xp is np else self._fitting(devices.free(xp))
         self._waves = self._bundles()
-        self._block = xp.empty((len(energies), BLOCK, self.grid.n, self.grid.n), dtype=xp.complex64)
+        self._block = scratch.samples(len(energies), BLOCK)
+        self._frame = scratch.ordered(self._near_faces())
         self._planes = {round(t / specimen.slice_thickness): i for i, t in enumerate(specimen.thickness)}
         self._check_vacuum()
 
@@ -212,17 +184,17 @@ class Instrument:
                 for place, before in enumerate(block):
                     # what is seen of a plane in real space is looked at when the next slice brings the wave there
                     above, below = self._planes.get(before), self._planes.get(before + 1)
-                    look = None if above is None else self._seam(wave)
-                    wave.multiply(self._block[energy, place], look)
-                    if look is not None:
-                        near[energy, angles, above] = look.intensity
+                    wave.multiply(self._block[energy, place], keep=above is not None)
+                    if above is not None:
+                        near[energy, angles, above] = wave.within(self._frame)
                     wave.filter(self._kernels[energy], keep=below is not None)
                     if below is not None:
-                        cbed[energy, angles, below] = self.camera.record(wave.spectrum, xp)
-                        total[energy, angles, below] = wave.intensity
+                        cbed[energy, angles, below] = self.camera.record(wave.diffracted, xp)
+                        total[energy, angles, below] = wave.diffracted.sum((-2, -1)) * self.grid.n**2  # Parseval
             number = block.stop
         for energy, wave, angles in self._waves:
-            near[energy, angles, -1] = self._near_seam(wave)
+            wave.look()
+            near[energy, angles, -1] = wave.within(self._frame)
         seam = near / total
         if xp is not np:
             cbed, seam = xp.asnumpy(cbed), xp.asnumpy(seam)
@@ -232,20 +204,20 @@ class Instrument:
         wave.spectrum[...] = self.xp.asarray(self._spectra[energy, angles]).reshape(wave.spectrum.shape)
         wave.backward()
 
-    def _near_seam(self, wave: Wave | DeviceWave) -> Any:
-        """Intensity within ``seam_margin`` of the box's lateral faces, (...)."""
-        look = self._seam(wave)
-        wave.look(look)
-        return look.intensity
-
-    def _seam(self, wave: Wave | DeviceWave) -> Seam:
-        margin = min(round(self.specimen.seam_margin / self.grid.sampling), self.grid.n // 2)
-        return Seam(margin, self.xp, wave.shape)
+    def _near_faces(self) -> np.ndarray:
+        """1 within ``seam_margin`` of the box's lateral faces, 0 elsewhere, (n, n)."""
+        n = self.grid.n
+        margin = min(round(self.specimen.seam_margin / self.grid.sampling), n // 2)
+        frame = np.ones((n, n), np.float32)
+        frame[margin : n - margin, margin : n - margin] = 0
+        return frame
 
     def _check_vacuum(self) -> None:
         for energy, wave, angles in self._waves:
             self._illuminate(wave, energy, angles)
-            fraction = float((self._near_seam(wave) / wave.intensity).max())
+            wave.look()
+            everywhere = wave.intensity.sum() if self.xp is np else wave.intensity.sum((-2, -1))
+            fraction = float((wave.within(self._frame) / everywhere).max())
             if fraction > self.specimen.seam_limit:
                 self._too_small(fraction, energy, self.microscope.semiangle_cutoff[angles][0], "0 (vacuum)")
 

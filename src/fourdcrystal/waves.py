@@ -1,57 +1,22 @@
-"""Waves in memory and their Fourier transforms: FFTW's on a CPU, an array module's own (CuPy's) on a GPU.
+"""Waves in memory and their Fourier transforms: compiled passes on a CPU, an array module's own (CuPy's) on a GPU.
 
-Three facts make the steps of a wave fast on a CPU (docs/decisions/0023). The propagator is zero outside two thirds of
-the grid's band, so a third of the transforms along x would only move zeros. Between two steps a wave is kept half
-transformed, over (x, k_y): each half of a step then transforms some lines, multiplies, and transforms them back while
-they are in the core's cache. And every transform is along memory, for which FFTW's first guess of a plan is as fast as
-its best-timed one: plans don't depend on timing, and the same input gives the same bits.
+Two facts make the steps of a wave fast on a CPU (docs/decisions/0023, 0025). The propagator is zero outside two thirds
+of the grid's band, so a third of the transforms along x would only move zeros. And between two steps a wave is kept
+half transformed, over (x, k_y): each half of a step then transforms some lines, multiplies, and transforms them back
+while they are in the core's cache.
+
+What waves are multiplied by lies in an order of the wave's own: ``samples`` in real space, a ``kernel`` in Fourier
+space.
 """
 
-import math
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import pyfftw
 
+from fourdcrystal.butterflies import LANES, order
+from fourdcrystal.passes import Compiled, aligned, compiled
 from fourdcrystal.propagation import Grid
-
-PADDING = 8  # numbers added to each line, against lines that fall on the same places of the cache
-LINES = 32  # lines that are transformed, multiplied and transformed back at a time
-
-
-def power(values: Any, xp: ModuleType) -> Any:
-    """Sum of the squares of complex values over the last two axes, (...)."""
-    parts = values.view(xp.float32)  # real and imaginary parts side by side
-    return xp.einsum("...ij,...ij->...", parts, parts)
-
-
-class _Lines:
-    """Some lines of a wave along y, there and back; waves that are used one after another share them.
-
-    Attributes:
-        count: How many.
-        real: In real space, (count, n).
-        narrow: k_y before the transform to real space, (count, n); zero between the kept columns.
-        wide: k_y after the transform back, (count, n).
-    """
-
-    def __init__(self, n: int) -> None:
-        self.count = math.gcd(n, LINES)
-        self.real = pyfftw.zeros_aligned((self.count, n), dtype="complex64")
-        self.narrow, self.wide = (_padded(self.count, n) for _ in range(2))
-        self.to_real = _plan(self.narrow, self.real, inverse=True)
-        self.to_fourier = _plan(self.real, self.wide)
-
-
-def _padded(lines: int, n: int) -> np.ndarray:
-    return pyfftw.zeros_aligned((lines, n + PADDING), dtype="complex64")[:, :n]
-
-
-def _plan(source: np.ndarray, target: np.ndarray, inverse: bool = False) -> Callable[[], None]:
-    direction = "FFTW_BACKWARD" if inverse else "FFTW_FORWARD"
-    return pyfftw.FFTW(source, target, axes=(1,), direction=direction, flags=("FFTW_ESTIMATE",)).execute
 
 
 class Wave:
@@ -60,11 +25,12 @@ class Wave:
     Transforms have no factor: from real space to Fourier space and back multiplies by n².
 
     Attributes:
-        spectrum: The kept columns in Fourier space, (n, C), zero frequency first. Valid after ``forward`` and after
-            ``filter`` with ``keep``, until the next wave with the same scratch memory is used.
-        lines: Lines of constant x that ``put`` and ``get`` handle at a time.
+        spectrum: The kept columns in Fourier space, in the order of a kernel. Valid after ``forward``, until the next
+            wave with the same scratch memory is used.
+        diffracted: |ψ|² of the kept columns in Fourier space, (n, C), zero frequency first. Valid after ``filter`` with
+            ``keep``, as long as ``spectrum``.
+        intensity: |ψ|² in real space, in the order of samples, after ``multiply`` with ``keep``, as long.
         full: Whether all columns are kept.
-        shape: Of its values in real space, (n, n).
         xp: Array module.
     """
 
@@ -78,107 +44,105 @@ class Wave:
             full: Keep all columns, not only those within the band limit.
             scratch: Waves of one grid that are used one after another may share one's scratch memory.
         """
-        n, half = grid.n, grid.n // 2 if full else grid.half
-        self.full, self.shape = full, (n, n)
-        self._lines = _Lines(n) if scratch is None else scratch._lines
-        self._spectrum = (
-            pyfftw.zeros_aligned((2 * half, n), dtype="complex64") if scratch is None else scratch._spectrum
-        )
-        self._columns = pyfftw.empty_aligned((LINES, n), dtype="complex64") if scratch is None else scratch._columns
-        self.spectrum, self.lines = self._spectrum.T, self._lines.count
-        between = _padded(2 * half, n)  # (k_y, x)
-        self._along_x = []
-        for start in range(0, 2 * half, LINES):
-            part = between[start : start + LINES]
-            scratched = self._columns[: len(part)]
-            place = slice(start, start + len(part))
-            self._along_x.append((place, _plan(part, scratched), scratched, _plan(scratched, part, inverse=True)))
-        # numbers of eight bytes are copied faster as doubles than as complex ones
-        narrow, wide = self._lines.narrow.view(np.float64), self._lines.wide.view(np.float64)
-        self._narrow, self._wide = (narrow[:, :half], narrow[:, n - half :]), (wide[:, :half], wide[:, n - half :])
-        turned, count = between.view(np.float64).T, self.lines
-        self._along_y = [
-            (slice(x, x + count), turned[x : x + count, :half], turned[x : x + count, half:])
-            for x in range(0, n, count)
-        ]
+        n, columns = grid.n, len(grid.k_y(full))
+        self.full, self._n, self._columns, self._order = full, n, columns, order(n)
+        self._passes: Compiled = compiled(n, columns)
+        self._wave = aligned(n // LANES, columns, 2, LANES)
+        if scratch is None:
+            self._lines = aligned(n, 2, LANES)
+            self.spectrum = aligned(columns // LANES, 2, n, LANES)
+            self.diffracted, self.intensity = aligned(n, columns), aligned(n // LANES, n, LANES)
+        else:
+            self._lines, self.spectrum = scratch._lines, scratch.spectrum
+            self.diffracted, self.intensity = scratch.diffracted, scratch.intensity
 
-    @property
-    def intensity(self) -> Any:
-        """Sum of the squares of its values in real space, from ``spectrum`` (Parseval)."""
-        return power(self._spectrum, np) * np.float32(self.shape[0] ** 2)
+    def samples(self, *stack: int) -> np.ndarray:
+        """Memory for complex values at all points in real space, any number of times, (..., n / LANES, 2, n, LANES)."""
+        return aligned(*stack, self._n // LANES, 2, self._n, LANES)
+
+    def parts(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Real and imaginary parts of samples, each (..., n / LANES, n, LANES)."""
+        return samples[..., 0, :, :], samples[..., 1, :, :]
+
+    def places(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Where a point's number is in samples.
+
+        Returns:
+            What each line of constant x and each of constant y add to the place of a real part, and how far the
+            imaginary part is behind it.
+        """
+        n, x = self._n, np.arange(self._n)
+        return x // LANES * (2 * n * LANES) + x % LANES, np.argsort(self._order) * LANES, n * LANES
+
+    def ordered(self, image: np.ndarray) -> np.ndarray:
+        """Real values at all points, (n, n), in the order of one part of samples, float32."""
+        lines = image[:, self._order].reshape(-1, LANES, self._n)
+        return np.ascontiguousarray(lines.swapaxes(1, 2), dtype=np.float32)
+
+    def image(self, part: np.ndarray) -> np.ndarray:
+        """One part of samples as an image, (n, n)."""
+        found = np.empty((self._n, self._n), part.dtype)
+        found[:, self._order] = part.swapaxes(1, 2).reshape(self._n, self._n)
+        return found
+
+    def sorted(self, values: np.ndarray) -> np.ndarray:
+        """Values in Fourier space in the order of a kernel, from (..., n, C), zero frequency first."""
+        blocks = values[..., self._order, :].reshape(*values.shape[:-1], -1, LANES)  # (..., n, C / LANES, LANES)
+        blocks = np.moveaxis(blocks, -3, -2)  # (..., C / LANES, n, LANES)
+        made = aligned(*blocks.shape[:-2], 2, *blocks.shape[-2:])
+        made[..., 0, :, :], made[..., 1, :, :] = blocks.real, blocks.imag
+        return made
 
     def kernel(self, values: np.ndarray) -> np.ndarray:
-        """What ``filter`` multiplies by, as it lies in memory, from (n, C), zero frequency first."""
-        return np.asfortranarray(values, dtype=np.complex64)
+        """What ``filter`` multiplies by, from (n, C), zero frequency first."""
+        return self.sorted(values)
 
-    def put(self, values: np.ndarray) -> None:
-        """Take values in real space, (n, n)."""
-        self.fill(lambda lines, out: np.copyto(out, values[lines], casting="same_kind"))
+    def within(self, frame: np.ndarray) -> Any:
+        """Sum of ``intensity`` times a weight in the order of one part of samples."""
+        return np.einsum("ijk,ijk->", self.intensity, frame)
 
-    def fill(self, write: Callable[[slice, np.ndarray], None]) -> None:
-        """Take values in real space: ``write(lines, out)`` writes those of some lines of constant x, (lines, n)."""
-        lines = self._lines
-        for place, low, high in self._along_y:
-            write(place, lines.real)
-            lines.to_fourier()
-            low[...], high[...] = self._wide
+    def put(self, samples: np.ndarray) -> None:
+        """Take values in real space."""
+        self._passes.run("put", self._wave, samples, self._lines)
 
-    def get(self, out: np.ndarray) -> None:
-        """Give values in real space, (n, n)."""
-        self.look(lambda lines, values: np.copyto(out[lines], values))
+    def get(self, samples: np.ndarray) -> None:
+        """Give values in real space."""
+        self._passes.run("get", self._wave, samples, self._lines)
 
-    def look(self, read: Callable[[slice, np.ndarray], None]) -> None:
-        """Give values in real space: ``read(lines, values)`` gets those of some lines of constant x, (lines, n)."""
-        lines, (narrow_low, narrow_high) = self._lines, self._narrow
-        for place, low, high in self._along_y:
-            narrow_low[...], narrow_high[...] = low, high
-            lines.to_real()
-            read(place, lines.real)
+    def look(self) -> None:
+        """Leave ``intensity``."""
+        samples = self.samples()
+        self.get(samples)
+        real, imaginary = self.parts(samples)
+        self.intensity[...] = real**2 + imaginary**2
 
-    def multiply(self, function: np.ndarray, read: Callable[[slice, np.ndarray], None] | None = None) -> None:
-        """Multiply by a function in real space, (n, n); before that, ``read`` may look as in :meth:`look`."""
-        lines, (narrow_low, narrow_high), (wide_low, wide_high) = self._lines, self._narrow, self._wide
-        for place, low, high in self._along_y:
-            narrow_low[...], narrow_high[...] = low, high
-            lines.to_real()
-            if read is not None:
-                read(place, lines.real)
-            np.multiply(lines.real, function[place], out=lines.real)
-            lines.to_fourier()
-            low[...], high[...] = wide_low, wide_high
+    def multiply(self, samples: np.ndarray, keep: bool = False) -> None:
+        """Multiply by a function in real space; before that, leave ``intensity`` if it is to be kept."""
+        if keep:
+            self._passes.run("multiply_seen", self._wave, samples, self._lines, self.intensity)
+        else:
+            self._passes.run("multiply", self._wave, samples, self._lines)
 
     def filter(self, kernel: np.ndarray, keep: bool = False) -> None:
-        """Multiply by a kernel in Fourier space, and leave the result in ``spectrum`` if it is to be kept."""
-        turned = kernel.T
-        for place, there, part, back in self._along_x:
-            there()
-            np.multiply(part, turned[place], out=part)
-            if keep:
-                self._spectrum[place] = part
-            back()
+        """Multiply by a kernel in Fourier space, and leave what is ``diffracted`` if it is to be kept."""
+        if keep:
+            self._passes.run("filter_seen", self._wave, kernel, self._lines, self.diffracted)
+        else:
+            self._passes.run("filter", self._wave, kernel, self._lines)
 
     def forward(self, kernel: np.ndarray, add: bool = False) -> None:
         """Compute ``spectrum``, times a kernel; or add that to what ``spectrum`` is."""
-        turned = kernel.T
-        for place, there, part, _ in self._along_x:
-            there()
-            np.multiply(part, turned[place], out=part)
-            if add:
-                self._spectrum[place] += part
-            else:
-                self._spectrum[place] = part
+        self._passes.run("forward_add" if add else "forward", self._wave, kernel, self._lines, self.spectrum)
 
     def backward(self) -> None:
         """Take values in Fourier space, from ``spectrum``."""
-        for place, _, part, back in self._along_x:
-            part[...] = self._spectrum[place]
-            back()
+        self._passes.run("backward", self._wave, self.spectrum, self._lines)
 
 
 class DeviceWave:
     """The same for a stack of any array module's arrays, such as CuPy's on a GPU, with that module's own transforms.
 
-    All columns are kept, and all lines are handled at once.
+    All columns are kept, and everything is in its natural order: complex numbers over (x, y) and (k_x, k_y).
     """
 
     full = True
@@ -191,48 +155,68 @@ class DeviceWave:
             xp: Array module.
             shape: Of the stack.
         """
-        self.xp, self.lines, self.shape = xp, grid.n, (*shape, grid.n, grid.n)
-        self._real = xp.zeros(self.shape, dtype=xp.complex64)
+        self.xp, self._n, self._shape = xp, grid.n, (*shape, grid.n, grid.n)
+        self._real = xp.zeros(self._shape, dtype=xp.complex64)
         self.spectrum = xp.zeros_like(self._real)
+        self.diffracted, self.intensity = (xp.zeros(self._shape, dtype=xp.float32) for _ in range(2))
 
-    @property
-    def intensity(self) -> Any:
-        """Sum of the squares of values in real space, from ``spectrum`` (Parseval), (...)."""
-        return power(self.spectrum, self.xp) * self.xp.float32(self.lines**2)
+    def samples(self, *stack: int) -> Any:
+        """Memory for complex values at all points in real space, any number of times, (..., n, n)."""
+        return self.xp.zeros((*stack, self._n, self._n), dtype=self.xp.complex64)
+
+    def parts(self, samples: Any) -> tuple[Any, Any]:
+        """Real and imaginary parts of samples, each (..., n, n)."""
+        return samples.real, samples.imag
+
+    def places(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Where a point's number is in samples: see :meth:`Wave.places`."""
+        return 2 * self._n * np.arange(self._n), 2 * np.arange(self._n), 1
+
+    def ordered(self, image: np.ndarray) -> Any:
+        """Real values at all points, (n, n), in the order of one part of samples, float32."""
+        return self.xp.asarray(image, dtype=self.xp.float32)
+
+    def image(self, part: Any) -> Any:
+        """One part of samples as an image, (n, n)."""
+        return part
+
+    def sorted(self, values: np.ndarray) -> np.ndarray:
+        """Values in Fourier space in the order of a kernel, (..., n, n), zero frequency first."""
+        return values.astype(np.complex64)
 
     def kernel(self, values: np.ndarray) -> Any:
-        """What ``filter`` multiplies by, from (n, C), zero frequency first."""
+        """What ``filter`` multiplies by, from (n, n), zero frequency first."""
         return self.xp.asarray(values, dtype=self.xp.complex64)
 
-    def put(self, values: Any) -> None:
+    def within(self, frame: Any) -> Any:
+        """Sum of ``intensity`` times a weight, (...)."""
+        return self.xp.einsum("...ij,ij->...", self.intensity, frame)
+
+    def put(self, samples: Any) -> None:
         """Take values in real space, (..., n, n)."""
-        self._real[...] = values
+        self._real[...] = samples
 
-    def fill(self, write: Callable[[slice, Any], None]) -> None:
-        """Take values in real space: ``write(lines, out)`` writes all of them, (..., n, n)."""
-        write(slice(0, self.lines), self._real)
-
-    def get(self, out: Any) -> None:
+    def get(self, samples: Any) -> None:
         """Give values in real space, (..., n, n)."""
-        out[...] = self._real
+        samples[...] = self._real
 
-    def look(self, read: Callable[[slice, Any], None]) -> None:
-        """Give values in real space: ``read(lines, values)`` gets all of them, (..., n, n)."""
-        read(slice(0, self.lines), self._real)
+    def look(self) -> None:
+        """Leave ``intensity``."""
+        self.intensity = self._power(self._real)
 
-    def multiply(self, function: Any, read: Callable[[slice, Any], None] | None = None) -> None:
-        """Multiply by a function in real space, (n, n); before that, ``read`` may look as in :meth:`look`."""
-        if read is not None:
-            self.look(read)
-        self._real *= function
+    def multiply(self, samples: Any, keep: bool = False) -> None:
+        """Multiply by a function in real space; before that, leave ``intensity`` if it is to be kept."""
+        if keep:
+            self.look()
+        self._real *= samples
 
     def filter(self, kernel: Any, keep: bool = False) -> None:
-        """Multiply by a kernel in Fourier space, and leave the result in ``spectrum`` if it is to be kept."""
+        """Multiply by a kernel in Fourier space, and leave what is ``diffracted`` if it is to be kept."""
         found = self.xp.fft.fft2(self._real)
         found *= kernel
         self._real = self.xp.fft.ifft2(found, norm="forward")
         if keep:
-            self.spectrum = found
+            self.diffracted = self._power(found)
 
     def forward(self, kernel: Any, add: bool = False) -> None:
         """Compute ``spectrum``, times a kernel; or add that to what ``spectrum`` is."""
@@ -244,7 +228,10 @@ class DeviceWave:
         """Take values in Fourier space, from ``spectrum``."""
         self._real = self.xp.fft.ifft2(self.spectrum, norm="forward")
 
+    def _power(self, values: Any) -> Any:
+        return values.real**2 + values.imag**2
+
 
 def wave(grid: Grid, xp: ModuleType = np, full: bool = False) -> Wave | DeviceWave:
-    """One empty wave: FFTW's on the CPU, the array module's own elsewhere."""
+    """One empty wave: with compiled passes on the CPU, with the array module's own transforms elsewhere."""
     return Wave(grid, full) if xp is np else DeviceWave(grid, xp)

@@ -1,0 +1,260 @@
+"""Fourier transforms of eight lines at a time, written in the language of the compiler LLVM.
+
+A processor multiplies and adds eight numbers in one instruction. So eight lines lie side by side in memory (number j of
+all eight, then number j + 1) and go through the same transform together: no number of one line ever has to move to
+another's place. A transform is Cooley's and Tukey's, in stages of two to eight points or of an odd prime number of
+them.
+
+Stages that halve frequencies leave the numbers in an order of their own (:func:`order`), and stages that halve times,
+the same in reverse, take them from it. Where one follows the other, with a multiplication in between, nothing ever has
+to be sorted. See docs/decisions/0025.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from llvmlite import ir
+
+LANES = 8  # lines side by side
+INTEGER, FLOAT = ir.IntType(64), ir.FloatType()
+VECTOR, POINTER = ir.VectorType(FLOAT, LANES), ir.FloatType().as_pointer()
+FUSED = ("contract",)  # a product and a sum may be one instruction
+Complex = tuple[ir.Value, ir.Value]  # real and imaginary parts of a number of all lines
+
+
+def radices(n: int) -> list[int]:
+    """Numbers of points of a transform's stages; their product is n."""
+    found, prime = [], 3
+    while n % 2 or n & (n - 1):
+        while n % prime == 0:
+            found.append(prime)
+            n //= prime
+        prime += 2
+    eights, rest = divmod(n.bit_length() - 1, 3)
+    if rest == 1 and eights:
+        return found + [8] * (eights - 1) + [4, 4]
+    return found + [8] * eights + [2**rest] * (rest > 0)
+
+
+def order(n: int) -> np.ndarray:
+    """Which frequency is at each place after stages that halve frequencies, (n,)."""
+
+    def halved(frequencies: np.ndarray, stages: Sequence[int]) -> np.ndarray:
+        if not stages:
+            return frequencies
+        return np.concatenate([halved(frequencies[q :: stages[0]], stages[1:]) for q in range(stages[0])])
+
+    return halved(np.arange(n), radices(n))
+
+
+class Emitter:
+    """Writes functions of a module, instruction by instruction, at the end of ``builder``'s block.
+
+    Lines in memory are (n, 2, LANES) float32: real and imaginary parts of number j of all lines, then of number j + 1.
+
+    Attributes:
+        module: What is written.
+        builder: Where the next instruction goes.
+    """
+
+    def __init__(self, n: int) -> None:
+        """Begin a module for lines of ``n`` numbers."""
+        self.n, self.module, self.builder = n, ir.Module("lines"), ir.IRBuilder()
+
+    @contextmanager
+    def function(self, name: str, arguments: int, internal: bool = False) -> Iterator[Sequence[ir.Value]]:
+        """A function of some pointers to memory that doesn't overlap; its body is what the context writes."""
+        made = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER] * arguments), name)
+        made.linkage = "internal" if internal else "external"
+        made.attributes.add("nounwind")
+        for argument in made.args:
+            argument.add_attribute("noalias")
+        self.builder = ir.IRBuilder(made.append_basic_block())
+        yield made.args
+        self.builder.ret_void()
+
+    @contextmanager
+    def loop(self, count: int) -> Iterator[ir.Value]:
+        """A loop whose body is what the context writes, with a counter from 0."""
+        before, body = self.builder.block, self.builder.append_basic_block()
+        self.builder.branch(body)
+        self.builder.position_at_end(body)
+        counter = self.builder.phi(INTEGER)
+        counter.add_incoming(INTEGER(0), before)
+        yield counter
+        following = self.builder.add(counter, INTEGER(1), flags=("nuw", "nsw"))
+        counter.add_incoming(following, self.builder.block)
+        after = self.builder.append_basic_block()
+        self.builder.cbranch(self.builder.icmp_unsigned("<", following, INTEGER(count)), body, after)
+        self.builder.position_at_end(after)
+
+    def at(self, memory: ir.Value, *steps: tuple[ir.Value | int, int]) -> ir.Value:
+        """A place in memory: any number of steps of so many numbers each."""
+        for steps_, size in steps:
+            factor = INTEGER(steps_) if isinstance(steps_, int) else steps_
+            memory = self.builder.gep(memory, [self.builder.mul(factor, INTEGER(size))], inbounds=True)
+        return memory
+
+    def load(self, place: ir.Value) -> ir.Value:
+        """One number of each line."""
+        return self.builder.load(self.builder.bitcast(place, VECTOR.as_pointer()), align=4 * LANES)
+
+    def store(self, value: ir.Value, place: ir.Value) -> None:
+        """Write one number of each line."""
+        self.builder.store(value, self.builder.bitcast(place, VECTOR.as_pointer()), align=4 * LANES)
+
+    def load_pair(self, place: ir.Value, apart: int = LANES) -> Complex:
+        """A complex number of each line; its two parts are ``apart`` numbers apart."""
+        return self.load(place), self.load(self.at(place, (1, apart)))
+
+    def store_pair(self, value: Complex, place: ir.Value, apart: int = LANES) -> None:
+        """Write a complex number of each line; its two parts are ``apart`` numbers apart."""
+        self.store(value[0], place)
+        self.store(value[1], self.at(place, (1, apart)))
+
+    def constant(self, number: float) -> ir.Value:
+        """The same number for each line."""
+        return ir.Constant(VECTOR, [float(np.float32(number))] * LANES)
+
+    def spread(self, place: ir.Value) -> ir.Value:
+        """One number in memory, for each line."""
+        none, first = ir.Constant(VECTOR, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        alone = self.builder.insert_element(none, self.builder.load(place), ir.IntType(32)(0))
+        return self.builder.shuffle_vector(alone, none, first)
+
+    def plus(self, a: Complex, b: Complex) -> Complex:
+        """a + b."""
+        return self.builder.fadd(a[0], b[0], flags=FUSED), self.builder.fadd(a[1], b[1], flags=FUSED)
+
+    def minus(self, a: Complex, b: Complex) -> Complex:
+        """a - b."""
+        return self.builder.fsub(a[0], b[0], flags=FUSED), self.builder.fsub(a[1], b[1], flags=FUSED)
+
+    def plus_i(self, a: Complex, b: Complex, sign: int) -> Complex:
+        """a ± i b."""
+        add, subtract = self.builder.fadd, self.builder.fsub
+        real, imaginary = (subtract, add) if sign > 0 else (add, subtract)
+        return real(a[0], b[1], flags=FUSED), imaginary(a[1], b[0], flags=FUSED)
+
+    def scaled(self, a: Complex, factor: float) -> Complex:
+        """A real factor times a."""
+        c = self.constant(factor)
+        return self.builder.fmul(a[0], c, flags=FUSED), self.builder.fmul(a[1], c, flags=FUSED)
+
+    def times(self, a: Complex, b: Complex) -> Complex:
+        """a b."""
+        rr, ii, ri, ir_ = (self.builder.fmul(a[i], b[j], flags=FUSED) for i, j in ((0, 0), (1, 1), (0, 1), (1, 0)))
+        return self.builder.fsub(rr, ii, flags=FUSED), self.builder.fadd(ri, ir_, flags=FUSED)
+
+    def power(self, a: Complex) -> ir.Value:
+        """|a|²."""
+        squares = (self.builder.fmul(part, part, flags=FUSED) for part in a)
+        return self.builder.fadd(*squares, flags=FUSED)
+
+    def small(self, x: list[Complex], sign: int) -> list[Complex]:
+        """Transform of a few numbers, y_q = Σ_k x_k exp(±2πi kq / r)."""
+        if len(x) == 2:
+            return [self.plus(*x), self.minus(*x)]
+        if len(x) % 2 == 0:
+            even, odd = (self.small(half, sign) for half in (x[::2], x[1::2]))
+            low, high = [], []
+            for k, (a, b) in enumerate(zip(even, odd, strict=True)):
+                low.append(self._turned(a, b, k, len(x), sign))
+                high.append(self._turned(a, b, k + len(x) // 2, len(x), sign))
+            return low + high
+        return self._odd(x, sign)
+
+    def _turned(self, a: Complex, b: Complex, k: int, r: int, sign: int) -> Complex:
+        """a + b exp(±2πi k / r) for r = 4 and 8, without the multiplications by 1 and i."""
+        eighth = 8 * k // r
+        if eighth % 2 == 0:
+            return [self.plus(a, b), self.plus_i(a, b, sign), self.minus(a, b), self.plus_i(a, b, -sign)][eighth // 2]
+        diagonal = self.plus_i(b, b, sign if eighth in (1, 5) else -sign)  # (1 ± i) b
+        return (self.plus if eighth in (1, 7) else self.minus)(a, self.scaled(diagonal, math.sqrt(0.5)))
+
+    def _odd(self, x: list[Complex], sign: int) -> list[Complex]:
+        """An odd number of them: pairs x_k ± x_(r-k) share their cosines and sines."""
+        r, pairs = len(x), range(1, (len(x) + 1) // 2)
+        sums, differences = ([way(x[k], x[r - k]) for k in pairs] for way in (self.plus, self.minus))
+        y = [x[0]] * r
+        for pair in sums:
+            y[0] = self.plus(y[0], pair)
+        for q in pairs:
+            real, imaginary = x[0], None
+            for k, pair, difference in zip(pairs, sums, differences, strict=True):
+                angle = 2 * math.pi * k * q / r
+                real = self.plus(real, self.scaled(pair, math.cos(angle)))
+                part = self.scaled(difference, math.sin(angle))
+                imaginary = part if imaginary is None else self.plus(imaginary, part)
+            y[q], y[r - q] = self.plus_i(real, imaginary, sign), self.plus_i(real, imaginary, -sign)
+        return y
+
+    def transform(self, name: str, sign: int, halves_times: bool = False) -> ir.Function:
+        """A function that transforms lines in place, without a factor.
+
+        Args:
+            name: Of the function.
+            sign: Of the exponent: -1 there, 1 back.
+            halves_times: Take the numbers from the order that they are in after the other kind of transform, and give
+                them in their natural one; otherwise the other way round.
+        """
+        stages, length = [], self.n
+        for radix in radices(self.n):
+            stages.append((length, radix))
+            length //= radix
+        with self.function(name, 1, internal=True) as (lines,):
+            for length, radix in reversed(stages) if halves_times else stages:
+                self._stage(lines, length, radix, sign, halves_times)
+        return self.module.get_global(name)
+
+    def _stage(self, lines: ir.Value, length: int, radix: int, sign: int, halves_times: bool) -> None:
+        """All transforms of ``radix`` points within pieces of a length, with the phases between two stages."""
+        step = length // radix
+        phases = self._phases(length, radix, sign)
+
+        def butterfly(first: ir.Value, j: ir.Value) -> None:
+            places = [self.at(first, (j, 2 * LANES), (q * step, 2 * LANES)) for q in range(radix)]
+
+            def turned(values: list[Complex]) -> list[Complex]:
+                own = self.at(phases, (j, 2 * (radix - 1)))
+                factors = [[self.spread(self.at(own, (2 * q + part, 1))) for part in (0, 1)] for q in range(radix - 1)]
+                return [values[0], *(self.times(v, (f[0], f[1])) for v, f in zip(values[1:], factors, strict=True))]
+
+            values = [self.load_pair(place) for place in places]
+            if step > 1 and halves_times:
+                values = turned(values)
+            values = self.small(values, sign)
+            if step > 1 and not halves_times:
+                values = turned(values)
+            for place, value in zip(places, values, strict=True):
+                self.store_pair(value, place)
+
+        with self.loop(self.n // length) as piece:
+            first = self.at(lines, (piece, 2 * LANES * length))
+            with self.loop(step) as j:
+                butterfly(first, j)
+
+    def _phases(self, length: int, radix: int, sign: int) -> ir.Value:
+        """exp(±2πi jq / length) for j < length / radix and 0 < q < radix, real and imaginary parts side by side."""
+        name = f"phases_{length}_{radix}_{'there' if sign < 0 else 'back'}"
+        if name not in self.module.globals:
+            turns = np.outer(np.arange(length // radix), np.arange(1, radix)) / length
+            numbers = np.exp(sign * 2j * np.pi * turns).astype(np.complex64).view(np.float32).ravel()
+            table = ir.GlobalVariable(self.module, ir.ArrayType(FLOAT, len(numbers)), name)
+            table.linkage, table.global_constant, table.align = "internal", True, 64
+            table.initializer = ir.Constant(table.type.pointee, [float(number) for number in numbers])
+        return self.builder.bitcast(self.module.get_global(name), POINTER)
+
+    def transposed(self, rows: list[ir.Value]) -> list[ir.Value]:
+        """LANES vectors as a square, transposed by exchanging halves, quarters and so on."""
+        rows, half, index = list(rows), LANES // 2, ir.VectorType(ir.IntType(32), LANES)
+        while half:
+            upper = ir.Constant(index, [lane if not lane & half else LANES + lane - half for lane in range(LANES)])
+            lower = ir.Constant(index, [lane + half if not lane & half else LANES + lane for lane in range(LANES)])
+            for i in (i for i in range(LANES) if not i & half):
+                pair = rows[i], rows[i + half]
+                rows[i], rows[i + half] = (self.builder.shuffle_vector(*pair, mask) for mask in (upper, lower))
+            half //= 2
+        return rows
