@@ -65,10 +65,22 @@ def test_disks_behind_a_gap_or_beam_stop_are_left_out_and_strain_stays(whole):
         found = detection.detect(without(whole, blind), Correlator())
         near = blind[tuple(np.rint(found.peaks.positions).astype(int).T)]
         assert len(found.peaks) > 200 and not near.any()
-        assert found.maps.lattices.fitted.all() and len(found.notes) == 1
+        assert found.maps.lattices.fitted.all() and len(found.notes) == 1 + (blind is stop)
         reference = detection.detect(whole, Correlator())
         np.testing.assert_allclose(found.maps.reference, reference.maps.reference, atol=0.05)
         np.testing.assert_allclose(found.maps.centres, reference.maps.centres, atol=0.3)
+
+
+def test_a_beam_stop_wider_than_a_disk_is_said_also_where_there_is_no_background():
+    made = scan((4, 5))
+    stop = disk(made.shape, (48.3, 47.8), 9.0) > 0.5
+    stop[:48, 46:50] = True  # its arm
+    hidden = detection.detect(without(made, stop), Correlator())
+    assert len(hidden.notes) == 1 and "around (48, 48) px" in hidden.notes[0] and "beam stop" in hidden.notes[0]
+    reference = detection.detect(made, Correlator())
+    assert not reference.notes
+    np.testing.assert_allclose(hidden.maps.centres, reference.maps.centres, atol=0.3)
+    np.testing.assert_allclose(hidden.maps.reference, reference.maps.reference, atol=0.05)
 
 
 def test_nan_only_in_gaps_is_no_reason_to_skip_a_pattern():

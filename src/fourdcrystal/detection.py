@@ -108,10 +108,12 @@ def detect(
     """
     check(scan)
     how = searcher_of(scan, detector)
-    notes = [note for note in (how.gaps.words(), detector.doubts(correlation.radius(scan.probe))) if note]
     found = search.whole(scan, how, scan.name, folder, identity(scan, detector), part)
     if found is None:
         return None
+    radius = correlation.radius(scan.probe)
+    said = how.gaps.words(), gaps.direct_beam_missing(found.total, scan.probe), detector.doubts(radius)
+    notes = [note for note in said if note]
     made = in_context(scan, mapped(scan, detector.method, found, analysis))
     return replace(made, in_volts=detector.in_volts, notes=(*notes, *made.notes))
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum_filter
 from scipy.spatial import cKDTree
 
+from fourdcrystal import correlation
 from fourdcrystal.peaks import Peaks
 
 LEAST_PATTERNS = 4  # different ones; fewer can't tell a gap from an empty place
@@ -19,6 +20,7 @@ SCALES = (1.5, 4.0, 12.0)  # px; how far neighbours are asked, for lines as for 
 BRIGHT = 0.8  # of a gap's border must have so many counts
 HOT = 20.0  # times all its neighbours
 NEIGHBOURS = 8  # that a blind pixel is filled from
+SWALLOWED = 0.003  # of the brightest disk; a direct beam below that isn't there
 HIDDEN = 0.1  # of a disk; a peak on a disk of which more is hidden is left out
 
 
@@ -81,6 +83,30 @@ class Gaps:
             f"{self.count} detector pixels ({share:.1f} %) don't count ({'; '.join(said)}); disks that they hide are "
             "left out"
         )
+
+
+def direct_beam_missing(total: np.ndarray, probe: np.ndarray) -> str | None:
+    """Says that no electrons arrive where the vacuum probe was, in a sentence; none if they do.
+
+    The shadow of a beam stop can't be told from the dark between disks where there is no background, but no specimen
+    swallows the direct beam all over a scan.
+
+    Args:
+        total: Sum of a scan's patterns [counts], (X, Y).
+        probe: Vacuum probe, (X, Y).
+    """
+    radius, (x, y) = correlation.radius(probe), correlation.centre(probe)
+    middle = total.shape[0] // 2, total.shape[1] // 2
+    disk = np.fft.rfft2(np.fft.ifftshift(correlation.round_probe(total.shape, middle, radius)))
+    inside = np.fft.irfft2(np.fft.rfft2(total) * disk.conj(), s=total.shape)  # counts in a disk around each pixel
+    brightest, there = inside.max(), inside[round(x) % total.shape[0], round(y) % total.shape[1]]
+    if brightest <= 0 or there > SWALLOWED * brightest:
+        return None
+    return (
+        f"where the vacuum probe was, around ({x:.0f}, {y:.0f}) px, the scan has next to no counts, so its direct beam "
+        "is behind a beam stop, or elsewhere: the bright-field image says nothing, and disks that a stop's edge cuts "
+        "may be off"
+    )
 
 
 def of_mask(blind: np.ndarray, radius: float) -> Gaps:
