@@ -4,9 +4,7 @@ from fourdcrystal import commandline, detect_command
 
 
 def main() -> None:
-    parser = commandline.parser(__doc__)
-    detect_command.add_arguments(parser)
-    detect_command.run(parser.parse_args())
+    detect_command.script(__doc__)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ def main() -> None:
     parser = commandline.parser(__doc__)
     parser.add_argument("--catalogue", type=commandline.existing, required=True, help="catalogue.parquet")
     parser.add_argument("--patterns", type=commandline.existing, required=True, help="folder of the stores")
-    parser.add_argument("-n", type=int, default=6, help="quartets to draw")
+    parser.add_argument("-n", type=commandline.count, default=6, help="quartets to draw")
     parser.add_argument("-o", "--output", type=Path, required=True, help="picture to write")
     args = parser.parse_args()
     from fourdcrystal import catalogue, gallery

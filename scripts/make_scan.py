@@ -10,7 +10,7 @@ def main() -> None:
     commandline.settings_argument(parser)
     parser.add_argument("--scan", required=True, help="name of the scan in the settings")
     parser.add_argument("--crystal", type=commandline.existing, required=True, help="crystal as JSON")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--jobs", type=commandline.count, default=1, help="processes")
     parser.add_argument("-o", "--output", type=Path, required=True, help="scan as .npz")
     args = parser.parse_args()
     from fourdcrystal import crystals, recipe, simulated_scans  # after --help: abTEM takes seconds to import

@@ -10,7 +10,7 @@ def main() -> None:
     parser.add_argument("source", type=commandline.existing, help="folder of results; with --unpack, the packed one")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--unpack", action="store_true", help="unpack and verify")
-    parser.add_argument("--size", type=float, default=2.0, help="of an archive at most, GB")
+    parser.add_argument("--size", type=commandline.positive, default=2.0, help="of an archive at most, GB")
     args = parser.parse_args()
     from fourdcrystal import packing
 

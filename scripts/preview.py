@@ -9,7 +9,7 @@ def main() -> None:
     parser = commandline.parser(__doc__)
     parser.add_argument("--catalogue", type=commandline.place, default="results/catalogue.parquet", help="of quartets")
     parser.add_argument("--patterns", type=commandline.place, default="results/patterns", help="folder of the stores")
-    parser.add_argument("-n", type=int, default=96, help="quartets to show")
+    parser.add_argument("-n", type=commandline.count, default=96, help="quartets to show")
     parser.add_argument("-o", "--output", type=Path, required=True, help="page (.html) or picture (.png) to write")
     args = parser.parse_args()
     from fourdcrystal import album, catalogue, gallery

@@ -22,4 +22,4 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commandline.run_composed(main)

@@ -1,7 +1,5 @@
 """Verify a store, a folder of stores or a data set, packed or not: every byte, contract, physics, catalogue."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 from fourdcrystal import commandline
@@ -12,9 +10,9 @@ def main() -> None:
     parser.add_argument("path", type=commandline.place, help="store, folder of stores, of results, packed, or s3://...")
     parser.add_argument("-o", "--output", type=Path, help="write the verdict there, too (JSON)")
     parser.add_argument("--sheet", type=commandline.existing, help="sheet of crystals, which says what is held out")
-    parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
+    parser.add_argument("--workers", type=commandline.count, default=1, help="processes that share the work")
     args = parser.parse_args()
-    from fourdcrystal import files, packing, verification
+    from fourdcrystal import packing, verification
 
     if packing.is_packed(args.path):
         verdict = packing.verified(args.path)
@@ -22,8 +20,7 @@ def main() -> None:
         verdict = verification.verify(args.path, args.workers, args.sheet)
     print(verdict.words())
     if args.output:
-        with files.replaced(args.output) as temporary:
-            temporary.write_text(json.dumps(asdict(verdict), indent=1) + "\n")
+        verdict.write(args.output)
     raise SystemExit(bool(verdict.problems))
 
 

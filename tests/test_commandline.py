@@ -1,6 +1,7 @@
 """Command lines speak in one style: every option explained, a version, errors in one sentence."""
 
 import argparse
+import re
 import runpy
 import subprocess
 import sys
@@ -34,12 +35,42 @@ def test_every_option_of_a_script_is_explained_and_a_default_that_says_nothing_i
     assert "--version" in text and "(default: None)" not in text
 
 
-@pytest.mark.parametrize("command", [["-m", "fourdcrystal"], ["scripts/verify.py"], ["scripts/simulate.py"]])
+@pytest.mark.parametrize("command", [["-m", "fourdcrystal"], ["scripts/verify.py"], ["scripts/train.py"]])
 def test_a_command_line_tells_its_version_and_refuses_unknown_options_with_status_two(command):
     ran = subprocess.run([sys.executable, *command, "--version"], cwd=ROOT, capture_output=True, text=True)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"4D-Crystal {__version__}\n", "")
+    if "scripts/train.py" in command:
+        return  # Hydra reads the rest
     ran = subprocess.run([sys.executable, *command, "--no-such-option"], cwd=ROOT, capture_output=True, text=True)
-    assert ran.returncode == 2 and "Traceback" not in ran.stderr
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("error: ") and ran.stderr.count("\n") == 1 and "--help" in ran.stderr
+
+
+@pytest.mark.parametrize("words, said", [
+    ("experiment=nothere", "Could not find 'experiment/nothere'"),
+    ("nosuchkey=1", "Could not override 'nosuchkey'"),
+    ("optimiser.learning_rate=-1", "optimiser.learning_rate is -1, but should be greater than 0"),
+    ("a=[", "no viable alternative|mismatched input"),
+])  # fmt: skip
+def test_a_training_that_can_not_be_composed_is_one_sentence_too(tmp_path, words, said):
+    command = [sys.executable, "scripts/train.py", words, f"paths.output={tmp_path / 'out'}"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert re.match(f"error: .*({said})", ran.stderr) and ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "1.5", "x", "", "9" * 5000, "٣.١"])
+def test_a_number_of_things_is_a_whole_number_from_one(text):
+    assert commandline.count("12") == 12
+    with pytest.raises(argparse.ArgumentTypeError, match="allowed are whole numbers from 1"):
+        commandline.count(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "x", ""])
+def test_a_size_is_a_finite_number_above_zero(text):
+    assert commandline.positive("1e-3") == 1e-3
+    with pytest.raises(argparse.ArgumentTypeError, match="allowed are numbers above 0"):
+        commandline.positive(text)
 
 
 def test_a_user_s_mistake_is_one_sentence_on_stderr_and_a_mistake_of_ours_a_traceback(capsys):
@@ -56,7 +87,8 @@ def test_a_user_s_mistake_is_one_sentence_on_stderr_and_a_mistake_of_ours_a_trac
 
 def test_an_output_that_can_not_be_written_is_one_sentence_and_not_a_traceback(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    for output in (tmp_path / "file" / "inside.json", tmp_path):  # below a file; where a folder is
+    # below a file; where a folder is; where there can't be any
+    for output in (tmp_path / "file" / "inside.json", tmp_path, tmp_path / "nothere" / "file"):
         with pytest.raises(SystemExit) as left:
             commandline.run(lambda output=output: output.write_text("{}"))
         assert left.value.code == 2

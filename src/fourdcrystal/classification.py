@@ -113,10 +113,11 @@ def run(structures: Path, output: Path, workers: int) -> None:
         workers: Processes.
     """
     folder = output.with_suffix(".parts")
-    total = pq.ParquetFile(structures).metadata.num_rows
+    total = collection.opened(structures, collection.SCHEMA, "collect").metadata.num_rows
     paths: list[Path] = []
 
     def noted() -> Iterator[tuple[list[Entry], Path]]:
+        """The tasks, whose files are remembered on the way."""
         for task in _tasks(structures, folder):
             paths.append(task[1])
             yield task
@@ -142,8 +143,12 @@ def run(structures: Path, output: Path, workers: int) -> None:
 
 
 def read(path: Path) -> Iterator[Classified]:
-    """The rows of a table that :func:`run` wrote."""
+    """The rows of a table that :func:`run` wrote.
+
+    Raises:
+        InputError: if there is no such table.
+    """
     names = [f.name for f in fields(Measures)]
-    for row in pq.read_table(path).to_pylist():
+    for row in collection.opened(path, _SCHEMA, "classify").read().to_pylist():
         measures = Measures(**{name: row[name] for name in names})
         yield Classified(row["id"], row["prototype"], tuple(row["matches"]), row["protostructure"], measures)

@@ -98,9 +98,35 @@ def write(path: str | Path, entries: Iterable[Entry], key: str = "") -> None:
         writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
+def opened(path: str | Path, schema: pa.Schema, made_by: str) -> pq.ParquetFile:
+    """A table with the columns of a schema.
+
+    Args:
+        path: Parquet file.
+        schema: Its columns.
+        made_by: The script that writes such tables, for the message.
+
+    Raises:
+        InputError: if it is missing, damaged, or another table.
+    """
+    try:
+        table = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such table; scripts/{made_by}.py writes it") from None
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: can't be read as a Parquet file ({str(error).splitlines()[0]})") from error
+    if table.schema_arrow.names != schema.names:
+        raise InputError(f"{path}: isn't a table that scripts/{made_by}.py has written")
+    return table
+
+
 def read(path: str | Path, ids: Iterable[str] | None = None) -> Iterator[Entry]:
-    """The entries of a table in their order, or those with the given ids."""
-    with pq.ParquetFile(path) as table:
+    """The entries of a table in their order, or those with the given ids.
+
+    Raises:
+        InputError: if there is no such table.
+    """
+    with opened(path, SCHEMA, "collect") as table:
         wanted = None if ids is None else pa.array(sorted(ids), pa.string())
         for batch in table.iter_batches(_BATCH):
             kept = batch if wanted is None else batch.filter(pc.is_in(batch["id"], value_set=wanted))
@@ -113,8 +139,6 @@ def one(path: str | Path, id: str) -> Entry:
     Raises:
         InputError: if there is no table, or the source didn't deliver the crystal, or not as an ordered structure.
     """
-    if not Path(path).exists():
-        raise InputError(f"{path}: no such table of structures; scripts/collect.py writes it")
     found = next(read(path, [id]), None)
     if found is None:
         raise InputError(f"crystals.sheet: the source doesn't offer the crystal '{id}' of the sample sheet")

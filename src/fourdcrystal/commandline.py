@@ -2,19 +2,34 @@
 
 import argparse
 import errno
+import math
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from fourdcrystal import __version__, places
 from fourdcrystal.errors import InputError
 from fourdcrystal.places import Location
 
 # what a system answers where a file or folder may not be read or written, or is in the way of one
-REFUSED = (errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS)
+REFUSED = (
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
+
+
+VERSION = f"4D-Crystal {__version__}"
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -24,10 +39,18 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None else super()._get_help_string(action)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one sentence, and not how all of it could look."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(2, f"error: {message}; {self.prog} --help tells the options\n")
+
+
 def parser(description: str | None) -> argparse.ArgumentParser:
     """An argument parser in the house's style: defaults shown in the help, ``--version``."""
-    made = argparse.ArgumentParser(description=description, formatter_class=_Help)
-    made.add_argument("--version", action="version", version=f"4D-Crystal {__version__}")
+    made = _Parser(description=description, formatter_class=_Help)
+    made.add_argument("--version", action="version", version=VERSION)
     return made
 
 
@@ -45,6 +68,24 @@ def existing(path: str) -> Path:
     if not Path(path).exists():
         raise argparse.ArgumentTypeError(f"{path} does not exist")
     return Path(path)
+
+
+def count(text: str) -> int:
+    """Argument type: a whole number from 1."""
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text}; allowed are whole numbers from 1")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """Argument type: a number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(f"is {text}; allowed are numbers above 0")
+    return number
 
 
 def place(location: str) -> Location:
@@ -82,6 +123,24 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted; a rerun continues with what is complete", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def run_composed(main: Callable[[], None]) -> None:
+    """The same for a program whose command line Hydra reads; its help, composition and sweeps are Hydra's."""
+    if "--version" in sys.argv[1:]:
+        print(VERSION)
+        return
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would spread over many lines
+
+    def composed() -> None:
+        from hydra.errors import HydraException
+
+        try:
+            main()
+        except HydraException as error:
+            raise InputError(" ".join(str(error).split())) from error
+
+    run(composed)
 
 
 def _no_space(error: BaseException | None) -> BaseException | None:

@@ -59,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     maps.add_argument("--ellipse", help="camera's ellipticity: RATIO,DEGREES, crystal (from its lattice), or ring")
 
 
+def script(description: str | None) -> None:
+    """A script with all options of ``detect``, described by itself."""
+    parser = commandline.parser(description)
+    add_arguments(parser)
+    run(parser.parse_args())
+
+
 def run(args: argparse.Namespace) -> None:
     """Detect as the options say.
 

@@ -4,10 +4,11 @@ Checksums alone prove nothing: whoever edits a store can edit them, too. So a st
 compared with the layout, with its recipe, and with itself.
 """
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from numcodecs import blosc
 
 from fourdcrystal import catalogue, checksums, contents, contract, places, stores
 from fourdcrystal.errors import InputError
+from fourdcrystal.files import replaced
 from fourdcrystal.layout import ARRAYS
 from fourdcrystal.places import Location
 from fourdcrystal.sheet import OTHER, Row
@@ -202,6 +204,11 @@ class Verdict:
         good = f"{len(self.problems)} problems" if self.problems else "nothing wrong"
         whole = f"{good} in {self.stores} stores, {self.quartets} quartets, {self.bytes / 1e6:.1f} MB"
         return "\n".join([*lines, whole])
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, whole or not at all."""
+        with replaced(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
 def verify(location: Location, workers: int = 1, sheet: Path | None = None) -> Verdict:
