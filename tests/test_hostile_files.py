@@ -3,16 +3,32 @@
 import json
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 
+import dask.array
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT
 from made_up import row, write
 
-from fourdcrystal import album, catalogue, crystals, places, probe, recipe, scan_files, sheet
+from fourdcrystal import (
+    album,
+    catalogue,
+    classification,
+    collection,
+    crystals,
+    places,
+    probe,
+    recipe,
+    scan_files,
+    sheet,
+)
 from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import Grid
+from fourdcrystal.scans import Scan
 from fourdcrystal.settings import Aperture, Microscope
 
 SILICON = {
@@ -181,6 +197,51 @@ def test_every_reader_that_is_tried_exists():
     import rsciio
 
     assert set(scan_files.READERS) <= {plugin["name"] for plugin in rsciio.IO_PLUGINS}
+
+
+@pytest.mark.parametrize("script, schema", [("collect", collection.SCHEMA), ("classify", classification._SCHEMA)])
+def test_a_table_of_crystals_that_is_damaged_or_another_one_is_refused(tmp_path, script, schema):
+    read = collection.read if script == "collect" else classification.read
+    path = tmp_path / "a.parquet"
+    with pytest.raises(InputError, match=f"no such table; scripts/{script}.py writes it"):
+        list(read(path))
+    path.write_bytes(b"PAR1 damaged")
+    with pytest.raises(InputError, match="can't be read as a Parquet file"):
+        list(read(path))
+    pq.write_table(pa.table({"id": ["Si-1"]}), path)
+    with pytest.raises(InputError, match=f"isn't a table that scripts/{script}.py has written"):
+        list(read(path))
+    pq.write_table(schema.empty_table(), path)
+    assert list(read(path)) == []
+
+
+@pytest.mark.parametrize("url", ["s3://bucket:99999/x", "gopher://x", "s3://"])
+def test_an_address_that_is_no_object_store_is_refused_in_one_line(url):
+    pytest.importorskip("obstore")
+    with pytest.raises(InputError, match="can't be opened as an object store") as refused:
+        places.at(url)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 300
+
+
+def test_a_scan_whose_header_claims_terabytes_is_refused(tmp_path):
+    # found by the fuzzer: RosettaSciIO divides what a damaged .blo claims into millions of blocks
+    patterns = dask.array.zeros((4096, 258, 16967, 16967), chunks=(107, 107, 107, 107), dtype=np.uint8)
+    signal = {"data": patterns, "axes": [{"scale": 0.02, "units": "1/Å"}]}
+    with pytest.raises(InputError, match=r"a\.blo: says that it holds 3\.04e\+05 GB"):
+        scan_files._from_signals(Path("a.blo"), [signal], None, False)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("blosc: -1"), KeyError("chunk"), zlib.error("-3"), OSError("cut")])
+def test_what_can_not_be_unpacked_in_the_middle_of_a_scan_is_said_with_its_place(error):
+    class Damaged:
+        shape, dtype = (4, 4, 32, 32), np.dtype(np.uint8)
+
+        def __getitem__(self, index):
+            raise error
+
+    scan = Scan("scan.zarr", Damaged(), np.ones((32, 32)), 0.02)
+    with pytest.raises(InputError, match=r"scan\.zarr: can't be read at scan rows 2-3"):
+        scan.read(slice(2, 3), slice(0, 4))
 
 
 class Executes:

@@ -1,5 +1,6 @@
 """Both networks keep one interface, take any size, and come back from a file as they were."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,22 @@ def test_files_that_are_no_model_are_refused_in_words(tmp_path):
     modelfile.save(tmp_path / "mixed.safetensors", built("ccunet"), {"model": SMALL["fcunet"].model_dump()}, {})
     with pytest.raises(InputError, match="don't fit each other"):
         modelfile.load(tmp_path / "mixed.safetensors")
+
+
+@pytest.mark.parametrize("recipe, more", [
+    ({"model": SMALL["ccunet"].model_dump() | {"width": 256, "depth": 7, "blocks": 8}}, {"software": "a"}),
+    ({"model": SMALL["ccunet"].model_dump()}, {}),
+    ([], {"software": "a"}),
+    ({"model": "ccunet"}, {"software": "a"}),
+])  # fmt: skip
+def test_a_model_file_can_not_ask_for_a_network_larger_than_its_weights(tmp_path, recipe, more):
+    about = {"format": modelfile.FORMAT, "recipe": json.dumps(recipe), "data": "{}", **more}
+    weights = {"a": torch.zeros(1)}
+    if not more:
+        weights = {name: tensor.contiguous() for name, tensor in built("ccunet").state_dict().items()}
+    save_file(weights, tmp_path / "huge.safetensors", about)  # the first would take four terabytes
+    with pytest.raises(InputError, match="weights and recipe don't fit each other"):
+        modelfile.load(tmp_path / "huge.safetensors")
 
 
 def test_every_experiment_of_the_tree_is_valid():

@@ -81,8 +81,13 @@ def load(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
         )
     try:
         recipe, data = json.loads(metadata["recipe"]), json.loads(metadata["data"])
-        built = network.build(experiment.Model.model_validate(recipe["model"]))
+        settings, software = experiment.Model.model_validate(recipe["model"]), metadata["software"]
+        with torch.device("meta"):  # of no size: a recipe of one line can ask for a network of terabytes
+            expected = {name: tensor.shape for name, tensor in network.build(settings).state_dict().items()}
+        if expected != {name: tensor.shape for name, tensor in weights.items()}:
+            raise ValueError("its weights are those of another architecture")
+        built = network.build(settings)
         built.load_state_dict(weights)
-    except (KeyError, ValueError, ValidationError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, ValidationError, RuntimeError) as error:
         raise InputError(f"{path}: weights and recipe don't fit each other ({str(error).splitlines()[0]})") from error
-    return TrainedModel(built.to(device).eval(), recipe, data, metadata["software"])
+    return TrainedModel(built.to(device).eval(), recipe, data, software)

@@ -204,5 +204,6 @@ def object_store(url: str) -> "ObjectStore":
         raise InputError(f"{url}: is in an object store; reading it needs the package obstore") from None
     try:
         return obstore.store.from_url(url)
-    except obstore.exceptions.BaseError as error:
-        raise InputError(f"{url}: can't be opened ({error})") from error
+    except (obstore.exceptions.BaseError, ValueError) as error:
+        said = " ".join(str(error).partition("Debug source")[0].split())
+        raise InputError(f"{url}: can't be opened as an object store ({said[:200]})") from error

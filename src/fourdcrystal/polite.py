@@ -90,6 +90,8 @@ def _complete(response: requests.Response) -> bool:
         response.json()
     except ValueError:
         return False
+    except RecursionError:
+        return True  # brackets in brackets in brackets: as long as it should be, and of no use
     return True
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Structure
 
-from fourdcrystal import correlation, crystals, ellipticity, scan_rotation
+from fourdcrystal import correlation, crystals, ellipticity, scan_rotation, source_files
 from fourdcrystal.analysis import Analysis, ellipse
 from fourdcrystal.errors import InputError
 from fourdcrystal.option_types import region
 from fourdcrystal.scans import Scan
+from fourdcrystal.structurefiles import KINDS, kind
 
 NUMBER = r"-?\d+\.?\d*"
 
@@ -44,20 +45,18 @@ def of_options(args: argparse.Namespace, scan: Scan, whole: tuple[int, int]) -> 
 
 
 def read_structure(path: Path) -> Structure:
-    """A crystal from a structure file, or from one of this package's crystal files.
+    """A crystal from a structure file (of several structures the first), or from one of this package's crystal files.
 
     Raises:
         InputError: if it is missing or can't be read.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such crystal file")
-    if path.suffix == ".json" and '"spacegroup"' in path.read_text():
+    if kind(path) not in ("cif", "poscar", "json"):
+        raise InputError(f"{path}: is no structure file; allowed are {KINDS.rpartition(',')[0]} and this program's own")
+    if kind(path) == "json" and b'"spacegroup"' in path.read_bytes():
         return crystals.read(path).structure
-    try:
-        return Structure.from_file(str(path))
-    except Exception as error:  # any parser's complaint; said in one sentence
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: can't be read as a crystal structure ({reason[:200]})") from error
+    return source_files.structures(path)[0]
 
 
 def _region(args: argparse.Namespace, whole: tuple[int, int]) -> np.ndarray | None:

@@ -41,6 +41,7 @@ READERS = (
     "Topspin",
     "USID",
 )
+MOST_BLOCKS = 1_000_000  # that a reader may divide a file into: a damaged header can say that it holds petabytes
 TRUTH = ("centres", "weight", "distortion", "tilt", "hkl", "g")
 Content = dict[str, Any]  # patterns, and probe, dq, energy, truth where the file has them
 
@@ -285,6 +286,9 @@ def _from_signals(path: Path, signals: list[dict[str, Any]], energy: float | Non
         dims = ", ".join(str(tuple(s["data"].shape)) for s in signals)
         raise InputError(f"{path}: holds arrays of shape {dims}; none is {'an image' if probe else 'a 4-D scan'}")
     signal = max(suitable, key=lambda s: math.prod(s["data"].shape))
+    if getattr(signal["data"], "npartitions", 1) > MOST_BLOCKS:
+        size = math.prod(signal["data"].shape) * signal["data"].dtype.itemsize
+        raise InputError(f"{path}: says that it holds {size / 1e9:.3g} GB, more than can be looked at; is it damaged?")
     instrument = signal.get("metadata", {}).get("Acquisition_instrument", {}).get("TEM", {})
     stated = float(instrument["beam_energy"]) * 1e3 if instrument.get("beam_energy") else None  # keV
     axis = signal["axes"][-1]

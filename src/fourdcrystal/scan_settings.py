@@ -16,7 +16,9 @@ class Simulated(Section):
     energy: Energy = Quantity(200e3, "eV", "beam energy")
     semiangle_cutoff: Semiangle = Quantity(2.0, "mrad", "convergence semi-angle")
     thickness: Depth = Quantity(400.0, "Å", "thickness")
-    grid: Annotated[list[int], Field(min_length=2, max_length=2)] = Quantity([10, 10], "positions", "scan positions")
+    grid: Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=2, max_length=2)] = Quantity(
+        [10, 10], "positions", "scan positions"
+    )
     strain: float = Quantity(0.02, "", "full range of the largest strain component", ge=0, le=0.2)
     tilt: float = Quantity(5.0, "mrad", "largest tilt of the crystal, bending over the scan", ge=0, le=100)
     dose: float = Quantity(1e6, "electrons", "electrons per pattern", gt=0, le=1e12)

@@ -1,5 +1,6 @@
 """A 4D-STEM scan with its vacuum probe: checked in words before anything is computed, and read in bounded memory."""
 
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,9 +16,8 @@ from fourdcrystal.scan_views import Binned, Part, binned
 
 READ_BYTES = 2**27  # read at a time, counted as 8 bytes a pixel: some readers convert
 SMALLEST_DISK, LARGEST_DISK = 1.2, 0.2  # px; fraction of the shorter side of the detector
-SINGLE = (
-    0.6  # of the radius of a circle with the area of all that is bright: less has the disk only if it's one of many
-)
+# of the radius of a circle with the area of all that is bright: less has the disk only if it's one of many
+SINGLE = 0.6
 MOST_BESIDE = 0.5  # of a vacuum probe's counts may be so far from its disk
 
 
@@ -105,7 +105,7 @@ class Scan:
         """
         try:
             piece = np.asarray(self.patterns[rows, columns])
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, KeyError, RuntimeError, zlib.error) as error:  # of all those formats
             raise InputError(f"{self.name}: can't be read at scan rows {rows.start}-{rows.stop} ({error})") from error
         return piece.astype(np.float32, copy=False).reshape(-1, *self.shape)
 
@@ -133,7 +133,11 @@ class Scan:
         if n == 1:
             return self
         if min(self.shape) // n < 16:
-            raise InputError(f"{self.name}: binning {self.shape[0]} x {self.shape[1]} px by {n} leaves too few pixels")
+            most = min(self.shape) // 16
+            raise InputError(
+                f"{self.name}: binning {self.shape[0]} x {self.shape[1]} px by {n} leaves too few pixels; allowed are "
+                f"numbers up to {most}"
+            )
         truth = dict(self.truth)
         if "centres" in truth:  # the first bin's centre lies between its pixels
             truth["centres"] = (truth["centres"] - (n - 1) / 2) / n
@@ -150,8 +154,14 @@ class Scan:
         """A part of the scan: positions x, y (slices of both axes), every ``stride``-th of them.
 
         Raises:
-            InputError: if nothing is left.
+            InputError: if nothing is left, or it goes beyond the scan.
         """
+        for name, side, last in zip(("rows", "columns"), (x, y), self.grid, strict=True):
+            if (side.stop or 0) > last:
+                raise InputError(
+                    f"{self.name}: the region's {name} end at {side.stop}, the scan of {self.grid[0]} x {self.grid[1]} "
+                    f"positions has {last}"
+                )
         x, y = slice(x.start, x.stop, stride), slice(y.start, y.stop, stride)
         part = Part(self.patterns, range(self.grid[0])[x], range(self.grid[1])[y])
         if 0 in part.shape:

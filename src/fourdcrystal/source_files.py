@@ -53,7 +53,7 @@ def _check_size(path: Path) -> None:
             raise ValueError(f"up to {count} sites; at most {MOST_SITES} are read")
 
 
-def _structures(path: Path) -> list[Structure]:
+def structures(path: Path) -> list[Structure]:
     """The structures of one file.
 
     Raises:
@@ -116,7 +116,7 @@ def entries(options: Files, only: Mapping[str, str] | None = None) -> Iterator[E
             path.stem if kind(path) != "poscar" or path.suffix.lower() in (".poscar", ".vasp") else path.name
         )
         try:
-            found = _structures(path)
+            found = structures(path)
         except InputError as error:
             if path == given:
                 raise

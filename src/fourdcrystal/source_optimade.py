@@ -75,7 +75,7 @@ class Provider:
         response = self._session.get(url, params=parameters)
         try:
             content = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             content = {}
         if response.status_code == 200 and isinstance(content, dict) and content:
             return content
@@ -100,8 +100,11 @@ class Provider:
             parameters = {"response_fields": FIELDS} | ({"filter": criteria} if criteria else {})
             content = self._ask(f"{self.url}/v1/structures", **parameters)
         found = content.get("data") or []
+        if not isinstance(found, list) or not all(isinstance(one, dict) and "id" in one for one in found):
+            raise InputError(f"crystals.optimade.provider: {self.url} sends what is no list of structures")
         link = (content.get("links") or {}).get("next")
         link = link.get("href") if isinstance(link, dict) else link
+        link = link if isinstance(link, str) else None
         return found, (link or None) if found else None
 
 
@@ -175,9 +178,11 @@ def _fetch(provider: Provider, cache: Downloads, ids: Sequence[str]) -> None:
         criteria = " OR ".join(f'id="{id}"' for id in batch)
         documents: dict[str, dict[str, Any] | None] = dict.fromkeys(batch)
         following: str | None = ""
-        while following is not None:
+        for _ in batch:  # a page has one of them at least, or is the last
+            if following is None:
+                break
             found, following = provider.page(criteria, following)
-            documents |= {str(document["id"]): document for document in found}
+            documents |= {id: document for document in found if (id := str(document["id"])) in documents}
         cache.add(documents)
 
 

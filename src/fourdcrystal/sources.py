@@ -5,6 +5,7 @@ ordered structure: that is counted, never lost. Each source lives in a module of
 """
 
 import importlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -64,8 +65,10 @@ def ordered(structure: "Structure") -> tuple["Structure | None", str]:
     """
     from pymatgen.core import DummySpecies, Structure
 
-    if structure.volume < _LEAST_VOLUME * len(structure):
+    if not _LEAST_VOLUME * len(structure) <= structure.volume < math.inf:  # nor where it is no number
         return None, NO_VOLUME
+    if not all(map(math.isfinite, structure.frac_coords.ravel().tolist())):
+        return None, UNREADABLE
     if not structure.is_ordered:
         return None, PARTIAL_OCCUPANCY
     symbols = []
