@@ -52,7 +52,8 @@ def strong_beams(crystal, thickness, *projections):
     """Intensities of all beams above 5 % at some thickness by Bloch waves, and by multislice with each projection."""
     b = scattering.b_factors(crystal, Thermal())
     # beams far from the Ewald sphere in both directions: with half of them missing, weak ones are 10 % off
-    hkl, expected = bloch.intensities(crystal, np.eye(3), b, ENERGY, thickness, g_max=2.5, s_max=0.5)
+    hkl, psi = bloch.amplitudes(crystal, np.eye(3), b, ENERGY, thickness, g_max=2.5, s_max=0.5)
+    expected = np.abs(psi) ** 2
     strong = (hkl[:, 2] == 0) & (np.abs(hkl) < 12).all(1) & (expected.max(0) > 0.05)
     place = 12 + hkl[strong, :2]
     found = [plane_wave(crystal, thickness, 48, p, b)[:, place[:, 0], place[:, 1]] for p in projections]
@@ -94,7 +95,8 @@ def test_bloch_waves_converge_to_the_wave_equation():
     exact = fourier_series.intensities(GALLIUM_ARSENIDE, b, ENERGY, thickness, sampling=0.11, step=0.3)
     errors = []
     for s_max in (0.2, 0.3, 0.6):
-        hkl, found = bloch.intensities(GALLIUM_ARSENIDE, np.eye(3), b, ENERGY, thickness, 2.5, s_max)
+        hkl, psi = bloch.amplitudes(GALLIUM_ARSENIDE, np.eye(3), b, ENERGY, thickness, 2.5, s_max)
+        found = np.abs(psi) ** 2
         zero = hkl[:, 2] == 0
         theirs = exact[:, hkl[zero, 0], hkl[zero, 1]]
         errors.append(np.abs(found[:, zero] - theirs).sum() / theirs.sum())
@@ -119,13 +121,15 @@ def disk_centres(angle, energies):
     cell = supercell.cut(SILICON, rotation, (made.edge, made.edge), made.thickness)
     patterns = made.simulate(cell, b).cbed[:, 0] / made.probe[:, 0, 48, 48][:, None, None, None]
     for energy, pattern in zip(energies, patterns, strict=True):
-        hkl, strength = bloch.intensities(SILICON, rotation, b, energy, specimen.thickness)
+        hkl, psi = bloch.amplitudes(SILICON, rotation, b, energy, specimen.thickness)
+        strength = np.abs(psi) ** 2
         g = hkl @ np.linalg.inv(SILICON.lattice.matrix).T @ rotation.T
         brightest = [i for i in np.argsort(-strength.max(0)) if np.abs(g[i, :2]).max() < 1.1][:4]
         for beam in brightest:
             pixel = np.round(g[beam, :2] / 0.025).astype(int)
             turn = bloch.towards(pixel * 0.025 - g[beam, :2], energy) @ rotation
-            again, exact = bloch.intensities(SILICON, turn, b, energy, specimen.thickness)
+            again, psi = bloch.amplitudes(SILICON, turn, b, energy, specimen.thickness)
+            exact = np.abs(psi) ** 2
             (same,) = np.flatnonzero((again == hkl[beam]).all(1))
             yield exact[:, same], pattern[:, 48 + pixel[0], 48 + pixel[1]]
 

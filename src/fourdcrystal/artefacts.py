@@ -61,12 +61,15 @@ def draw(settings: Artefacts, samples: Sequence[torch.Generator], device: torch.
     normal = torch.stack([torch.randn(2, generator=g) for g in samples]).double()
 
     def between(i: int, limits: list[float]) -> Tensor:
+        """Uniform within limits, (B,)."""
         return limits[0] + u[:, i] * (limits[1] - limits[0])
 
     def decades(i: int, limits: list[float]) -> Tensor:
+        """Log-uniform within limits, (B,)."""
         return limits[0] * (limits[1] / limits[0]) ** u[:, i]
 
     def rotation(angle: Tensor) -> Tensor:
+        """Rotations by angles [rad], (B, 2, 2)."""
         c, s = torch.cos(angle), torch.sin(angle)
         return torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
 

@@ -1,4 +1,4 @@
-"""Bloch waves, by abTEM: an independent way to the intensities of beams, for comparison with multislice."""
+"""Bloch waves, by abTEM: an independent way to the beams that a crystal excites, for comparison with multislice."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,26 +7,6 @@ from pymatgen.core import Structure
 from scipy.spatial.transform import Rotation
 
 from fourdcrystal.electrons import wavelength
-
-
-def intensities(
-    structure: Structure,
-    rotation: np.ndarray,
-    b: Mapping[str, float],
-    energy: float,
-    thickness: Sequence[float],
-    g_max: float = 3.0,
-    s_max: float = 0.1,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Intensities of the beams that a plane wave along +z excites.
-
-    Args and beams as of :func:`amplitudes`.
-
-    Returns:
-        Indices of the beams, (N, 3), and their intensities over the incident one, (thickness, N).
-    """
-    hkl, found = amplitudes(structure, rotation, b, energy, thickness, g_max, s_max)
-    return hkl, np.abs(found) ** 2
 
 
 def amplitudes(

@@ -174,6 +174,7 @@ def _waves(frequency: Tensor, start: Tensor, grid: Tensor) -> Tensor:
     """exp(2πi f (start + x)) for starts (P, K) and the grid's points x, (P, K · points, frequencies)."""
 
     def wave(turns: Tensor) -> Tensor:  # whole turns are taken off before the precision is reduced
+        """exp(2πi turns), complex64."""
         phase = (2 * np.pi * (turns - turns.round())).float()
         return torch.complex(phase.cos(), phase.sin())
 

@@ -107,6 +107,7 @@ def make(path: Path, patterns: Path) -> str:
 
 def _ranges(table: "pd.DataFrame", recipe: Mapping[str, Any]) -> list[str]:
     def values(column: str, scale: float = 1.0) -> str:
+        """The values of a column, ascending."""
         return ", ".join(f"{value * scale:g}" for value in sorted(table[column].unique()))
 
     purposes = table.drop_duplicates(["crystal", "orientation"])["purpose"].value_counts(sort=False)

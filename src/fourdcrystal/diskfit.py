@@ -163,6 +163,7 @@ def _posterior(
     row, column = torch.cartesian_prod(*[torch.arange(side, device=device)] * 2).T
 
     def evaluate(surface: Tensor, needed: Tensor, terms: int) -> None:
+        """Fill in a surface, (D, trials), where it is needed."""
         for trial in torch.nonzero(needed.any(0))[:, 0].tolist():
             disks = torch.nonzero(needed[:, trial])[:, 0]
             value = model.log_likelihood(trials[trial], terms, counts[disks], weight[disks], level[disks])
@@ -170,6 +171,7 @@ def _posterior(
             surface[disks, trial] = value - away
 
     def around(best: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The best trials' places on the grid, not on its border, and which trials are close to them."""
         x, y = row[best].clamp(1, side - 2), column[best].clamp(1, side - 2)
         return x, y, ((row - x[:, None]).abs() <= 1) & ((column - y[:, None]).abs() <= 1)
 
@@ -191,6 +193,7 @@ def _summit(surface: Tensor, x: Tensor, y: Tensor, axis: Tensor) -> tuple[Tensor
     disks = torch.arange(len(surface), device=surface.device)
 
     def at(i: int, j: int) -> Tensor:
+        """The surface beside its best point, (D,)."""
         return surface[disks, x + i, y + j]
 
     gradient = torch.stack([at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)], -1) / 2

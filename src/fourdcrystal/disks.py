@@ -98,6 +98,7 @@ class Rocking:
         maps, thicknesses, reflections, side = self.maps.shape[:4]
 
         def pick(most: int, *shape: int) -> Tensor:
+            """Random whole numbers below a limit."""
             return torch.randint(most, shape, generator=generator)
 
         aperture = decades(APERTURE, generator, crops).clamp(max=side / 2 - 3)
@@ -128,6 +129,7 @@ def draw(count: int, generator: torch.Generator, size: int, rocking: Rocking | N
     """
 
     def uniform(low: float, high: float, *more: int) -> Tensor:
+        """Uniform random numbers for each crop, (B, ...)."""
         return low + (high - low) * torch.rand(count, *more, generator=generator)
 
     radius, edge = decades(RADIUS, generator, count), uniform(*EDGE)
@@ -208,13 +210,16 @@ def _made_up(local: Tensor, generator: torch.Generator) -> Tensor:
     shape = local.shape[:2]
 
     def uniform(low: float, high: float, *more: int) -> Tensor:
+        """Uniform random numbers for each disk, (B, D, ...)."""
         return low + (high - low) * torch.rand(*shape, *more, generator=generator)
 
     def directed(angle: Tensor) -> Tensor:
+        """Distance from each disk's centre along a direction [radii], (B, D, S, S)."""
         n = torch.stack([torch.cos(angle), torch.sin(angle)], -1)
         return (local * n[:, :, None, None]).sum(-1)
 
     def over(values: Tensor) -> Tensor:
+        """One number for all pixels of a disk."""
         return values[..., None, None]
 
     # crops are alike inside: one kind of contrast for all disks of a crop, as thickness and crystal are

@@ -40,6 +40,7 @@ def find(image: np.ndarray, centre: tuple[float, float], probe_radius: float) ->
     band = np.arange(max(inner, (1 - WIDTH) * peak), min(outer / 1.15, (1 + WIDTH) * peak), 0.5)
 
     def scatter(parameters: np.ndarray) -> float:
+        """Mean scatter around the ellipses of a ratio and a direction."""
         size, angle = np.hypot(*parameters), np.arctan2(parameters[1], parameters[0]) / 2
         around = _sampled(image, centre, band, ellipse(1 + size, angle))
         return float(np.abs(around - np.median(around, axis=1, keepdims=True)).mean())

@@ -71,6 +71,7 @@ def _fit(
     unknown = np.where(fitted[:, None, None], 0, np.eye(3))
 
     def normal(weights: np.ndarray) -> np.ndarray:
+        """Normal matrices of weighted least squares, (P, 3, 3); 1 where a pattern has no lattice."""
         return np.einsum("pkm,pk,pkn->pmn", design, weights, design) + unknown
 
     for _ in range(ROUNDS):

@@ -1,7 +1,6 @@
-"""Maps over a scan: Bragg vector map, virtual images, strain and orientation as self-describing Zarr stores."""
+"""What peaks say at every position of a scan: lattice, strain, tilt, orientation; and the map of all Bragg vectors."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +11,6 @@ from fourdcrystal.indexing import Zone
 from fourdcrystal.lattice import Lattices
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.strain import Strain
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ def lattice_mappings(first: Cell, second: Cell, tolerances: Tolerances) -> np.nd
     unit = position / distance[:, None]
 
     def like(one: slice, other: slice, angle: float) -> np.ndarray:
+        """Whether vectors of two groups enclose an angle [degree], (N, M)."""
         between = np.degrees(np.arccos(np.clip(unit[one] @ unit[other].T, -1, 1)))
         return np.abs(between - angle) <= tolerances.angle
 

@@ -129,6 +129,7 @@ def by_pattern(
     """
 
     def total(pattern: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+        """Sum of weights, or number, of each pattern, (P,)."""
         return np.bincount(pattern, weight, n_patterns)
 
     hit, miss, wrong = true.pattern[matches.true], true.pattern[matches.missed], found.pattern[matches.false]
@@ -210,18 +211,20 @@ def summary(columns: dict[str, np.ndarray], dq: np.ndarray) -> dict[str, float]:
     """Scores of a group of patterns from the columns of :func:`by_pattern`, restricted to the group.
 
     Returns:
-        score and score_v, TP / (TP + FP + FN), plain and weighted by |V|; position_median_px (median over patterns of
-        each pattern's median), position_rms_px and the same in 1/Å; position_joint_px, after a joint fit; coverage,
-        share of errors along an axis within the stated deviation; r_factor; strain_rmse (median-free RMS over
+        score and score_weighted, TP / (TP + FP + FN), plain and weighted by |V|; position_median_px (median over
+        patterns of each pattern's median), position_rms_px and the same in 1/Å; position_joint_px, after a joint fit;
+        coverage, share of errors along an axis within the stated deviation; r_factor; strain_rmse (median-free RMS over
         patterns) and strain_median; tilt_median_mrad, and untilted_median_mrad for the answer "no tilt", both over the
         patterns that are tilted by more than :data:`TILTED`.
     """
     sums = {name: float(np.nansum(columns[name])) for name in columns}
 
     def ratio(a: float, b: float) -> float:
+        """a over b; NaN where b is 0."""
         return a / b if b > 0 else float("nan")
 
     def middle(values: np.ndarray) -> float:
+        """Median of the finite values; NaN where there are none."""
         values = values[np.isfinite(values)]
         return float(np.median(values)) if len(values) else float("nan")
 

@@ -33,6 +33,7 @@ def gather(results: str | Path) -> dict[str, Any]:
     folder = Path(results)
 
     def each(pattern: str) -> dict[str, Any]:
+        """The JSON files of a kind, by the name of their folder."""
         return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob(pattern))}
 
     counts = catalogue.read(folder / "catalogue.parquet", columns=["split"])["split"].value_counts()

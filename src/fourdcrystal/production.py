@@ -108,6 +108,7 @@ def write_patterns(
         store.put_probe(instrument.probe)
 
         def finish(index: int, turned: Orientation, cell: Supercell, cbed: np.ndarray, seam: np.ndarray) -> None:
+            """Draw the labels of an orientation and write all about it."""
             found = table(crystal.structure, turned, settings)
             vg, qz = label_maps(crystal, found, cell, instrument, settings)
             store.put(index, cbed, vg, qz, found, seam)

@@ -92,6 +92,16 @@ def reflections_seen(
     """Columns of :class:`Truth` for one pattern; reflections that no image can tell apart are one.
 
     Weaker ones than labels.weakest, the direct beam, and disks cut by the detector's edge are there but not counted.
+
+    Args:
+        pattern: Number of the pattern.
+        g: Scattering vectors [1/Å], (N, 3).
+        vg: Structure factors [V], (N,).
+        energy: Beam energy [eV].
+        settings: Which reflections are labelled, and how wide their peaks are.
+        dq: Size of a pixel [1/Å].
+        shape: Pixels along q_x and q_y.
+        radius: Of a disk [px].
     """
     everything = settings.model_copy(update={"weakest": 1e-4})
     weight = labels.weights(SimpleNamespace(g=g, vg=vg), energy, everything)

@@ -48,6 +48,7 @@ def py4dstem(path: Path, energy: float | None, probe: bool) -> Content:
     found: dict[str, Any] = {}
 
     def look(name: str, node: Any) -> None:
+        """Remember the first group of each class of py4DSTEM."""
         if isinstance(node, h5py.Group):
             found.setdefault(_text(node.attrs.get("python_class")), node)
 
@@ -72,7 +73,11 @@ def py4dstem(path: Path, energy: float | None, probe: bool) -> Content:
 
 
 def dectris(path: Path, energy: float | None, probe: bool) -> Content:
-    """A master file of Dectris' cameras: one stack from all its arrays, NaN where the camera says it can't count."""
+    """A master file of Dectris' cameras: one stack from all its arrays, NaN where the camera says it can't count.
+
+    Raises:
+        InputError: if a file with its data is missing, or packed in a way that can't be undone here.
+    """
     file = h5py.File(path)
     names = sorted(file[DECTRIS])
     try:
@@ -101,6 +106,7 @@ def _array(file: h5py.File, dimensions: int) -> h5py.Dataset | None:
     found: list[h5py.Dataset] = []
 
     def look(name: str, node: Any) -> None:
+        """Remember data sets that can be it."""
         if isinstance(node, h5py.Dataset) and node.ndim == dimensions and node.dtype.kind in "uif":
             found.append(node)
 

@@ -152,7 +152,10 @@ def whole(
         part: Search only the i-th of n parts of the pieces, and leave them in the folder.
 
     Returns:
-        What was found; none for one of several parts, unless it made the last missing piece of the last part.
+        What was found; none for one of several parts, which a search of the whole joins.
+
+    Raises:
+        InputError: if there is no such part.
     """
     number, parts = part
     every = pieces(scan)

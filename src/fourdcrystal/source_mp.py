@@ -98,7 +98,11 @@ class Server:
             raise InputError(f"crystals.mp: {endpoint} can't be used by mp-api ({type(error).__name__})") from error
 
     def current_version(self) -> str:
-        """Version of the database that the server has now."""
+        """Version of the database that the server has now.
+
+        Raises:
+            InputError: if it doesn't say, or can't be reached.
+        """
         response = self._session.get(self.endpoint + "heartbeat")
         try:
             return str(response.json()["db_version"])

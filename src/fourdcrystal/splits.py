@@ -13,11 +13,16 @@ class Classed(Protocol):
     """What the splits look at: a row of the sheet, a candidate for it, a :class:`Member`."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Id."""
+
     @property
-    def prototype(self) -> str: ...
+    def prototype(self) -> str:
+        """Class by the AFLOW library, or ``other``."""
+
     @property
-    def protostructure(self) -> str: ...
+    def protostructure(self) -> str:
+        """Label of space group and Wyckoff positions."""
 
 
 class Member(NamedTuple):
@@ -48,6 +53,7 @@ def families(crystals: Iterable[Classed]) -> dict[str, str]:
     above: dict[tuple[str, str], tuple[str, str]] = {}
 
     def root(node: tuple[str, str]) -> tuple[str, str]:
+        """The node that stands for all that are tied to this one."""
         while (higher := above.setdefault(node, node)) != node:
             above[node] = above[higher]  # halves the path, so that long chains stay cheap
             node = higher

@@ -31,6 +31,12 @@ def robust_plane(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The same, with outliers (false peaks, higher Laue zones) weighted down as Tukey does.
 
+    Args:
+        q: Positions from the pattern's centre [1/Å], (N, 2).
+        qz: Heights [1/Å], (N,).
+        weight: Of each peak, (N,).
+        rounds: Of weighting.
+
     Returns:
         Tilt [rad], (2,); its standard uncertainty [rad], (2,); and the fraction of the weight that agrees with
         it. NaN for fewer than three peaks, or peaks on one line.
