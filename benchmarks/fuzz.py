@@ -53,7 +53,20 @@ WRITTEN = [
     ("tvips", "a_000.tvips", np.uint16),
 ]  # RosettaSciIO's writer, file, type of its numbers
 WAYS = ["flip", "cut", "repeat", "zero", "insert"]
-EDIT = st.tuples(st.floats(0, 1), st.sampled_from(WAYS), st.binary(max_size=8))
+WORDS = [
+    b"&a ",
+    b"*a",
+    b"2020-99-99",
+    b"1e999",
+    b"NaN",
+    b"9" * 5000,
+    b"[" * 2000,
+    b"{" * 2000,
+    b"../../",
+    b"\xff\xff\xff\x7f",
+]
+PIECES = st.one_of(st.binary(max_size=8), st.sampled_from(WORDS))  # what readers stumble over
+EDIT = st.tuples(st.floats(0, 1), st.sampled_from(WAYS), PIECES)
 EDITS = st.lists(EDIT, min_size=1, max_size=6)
 
 
@@ -65,9 +78,9 @@ def damaged(content: bytes, edits: list[tuple[float, str, bytes]]) -> bytes:
         if what == "flip" and i < len(data):
             data[i] ^= (extra or b"\x01")[0] or 1
         elif what == "cut":
-            del data[i : i + 1 + len(extra) ** 3]
+            del data[i : i + 1 + min(len(extra), 8) ** 3]
         elif what == "repeat":
-            data[i:i] = data[i : i + 1 + len(extra) ** 2]
+            data[i:i] = data[i : i + 1 + min(len(extra), 8) ** 2]
         elif what == "zero":
             data[i : i + len(extra)] = bytes(len(extra))
         else:

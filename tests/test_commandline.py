@@ -32,7 +32,7 @@ def test_every_option_of_a_script_is_explained_and_a_default_that_says_nothing_i
     for action in parser._actions:
         assert action.help, f"{script}: {action.option_strings or action.dest} has no help"
     text = parser.format_help()
-    assert "--version" in text and "(default: None)" not in text
+    assert "--version" in text and not re.search(r"\(default: *(None|False|\()", text)
 
 
 @pytest.mark.parametrize("command", [["-m", "fourdcrystal"], ["scripts/verify.py"], ["scripts/train.py"]])

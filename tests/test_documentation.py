@@ -80,5 +80,11 @@ def test_the_site_builds_with_warnings_as_errors_and_shows_every_page(tmp_path):
     commands = (tmp_path / "site" / "reference" / "commands.html").read_text()
     for script in (ROOT / "scripts").glob("*.py"):
         assert f"scripts/{script.name}" in commands
+    for page in (tmp_path / "site").rglob(
+        "*.html"
+    ):  # also legible without a network: Material fetches what draws mermaid
+        fetched = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://[^"]*|class="mermaid"', page.read_text())
+        assert not fetched, f"{page.name}: {fetched[0]}"
+    assert "house.svg" in (tmp_path / "site" / "architecture.html").read_text()
     assert "<math" in (tmp_path / "site" / "equations.html").read_text()
     assert "excitation error" in (tmp_path / "site" / "reference" / "api" / "reflections.html").read_text().lower()

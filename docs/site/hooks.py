@@ -10,7 +10,6 @@ from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from pymdownx.superfences import fence_code_format
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = "reference/settings.md"
@@ -20,9 +19,8 @@ HYDRA = "train.py"  # Hydra prints its help; config/train has its settings
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Fences of kinds that have no language: diagrams, drawn in the browser, and formulas, as MathML."""
+    """Fences that hold formulas become MathML."""
     config.mdx_configs.setdefault("pymdownx.superfences", {})["custom_fences"] = [
-        {"name": "mermaid", "class": "mermaid", "format": fence_code_format},
         {"name": "math", "class": "math", "format": formula},
     ]
     return config

@@ -36,7 +36,8 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
     """Shows each default that says something."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default is None else super()._get_help_string(action)
+        silent = action.default is None or action.default is False
+        return action.help if silent else super()._get_help_string(action)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--bin", type=int, default=1, help="sum n x n detector pixels")
     part.add_argument("--preview", type=int, metavar="N", help="only draw N patterns with the peaks found in them")
     joined = "search part I of N; a run without it joins them"
-    part.add_argument("--part", type=share, default=(1, 1), metavar="I/N", help=joined)
+    part.add_argument("--part", type=share, default="1/1", metavar="I/N", help=joined)
     search = parser.add_argument_group("how peaks are found")
     search.add_argument(
         "--model",
