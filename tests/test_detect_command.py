@@ -47,8 +47,9 @@ def test_a_missing_probe_is_said_in_one_sentence_and_nothing_is_written(folder):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--roi", "90:99,:"], "holds no position"),
-        (["--bin", "9"], "too few pixels"),
+        (["--roi", "90:99,:"], "goes beyond"),
+        (["--roi", "2:2,:"], "holds no position"),
+        (["--bin", "9"], "at most, not by"),
         (["--stride", "0"], "--stride is 0"),
         (["--threshold", "7"], "--threshold is 7"),
         (["--model", "absent.safetensors"], "no such model file"),

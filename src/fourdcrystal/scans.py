@@ -133,11 +133,8 @@ class Scan:
         if n == 1:
             return self
         if min(self.shape) // n < 16:
-            most = min(self.shape) // 16
-            raise InputError(
-                f"{self.name}: binning {self.shape[0]} x {self.shape[1]} px by {n} leaves too few pixels; allowed are "
-                f"numbers up to {most}"
-            )
+            size = f"{self.shape[0]} x {self.shape[1]} px"
+            raise InputError(f"{self.name}: {size} can be binned by {min(self.shape) // 16} at most, not by {n}")
         truth = dict(self.truth)
         if "centres" in truth:  # the first bin's centre lies between its pixels
             truth["centres"] = (truth["centres"] - (n - 1) / 2) / n
@@ -156,16 +153,12 @@ class Scan:
         Raises:
             InputError: if nothing is left, or it goes beyond the scan.
         """
-        for name, side, last in zip(("rows", "columns"), (x, y), self.grid, strict=True):
-            if (side.stop or 0) > last:
-                raise InputError(
-                    f"{self.name}: the region's {name} end at {side.stop}, the scan of {self.grid[0]} x {self.grid[1]} "
-                    f"positions has {last}"
-                )
+        beyond = any((side.stop or 0) > last for side, last in zip((x, y), self.grid, strict=True))
         x, y = slice(x.start, x.stop, stride), slice(y.start, y.stop, stride)
         part = Part(self.patterns, range(self.grid[0])[x], range(self.grid[1])[y])
-        if 0 in part.shape:
-            raise InputError(f"{self.name}: the region holds no position of the {self.grid[0]} x {self.grid[1]} scan")
+        if beyond or 0 in part.shape:
+            what = "goes beyond" if beyond else "holds no position of"
+            raise InputError(f"{self.name}: the region {what} the {self.grid[0]} x {self.grid[1]} scan")
         per_position = {"centres", "weight", "distortion", "tilt"}
         truth = {k: v[x, y] if k in per_position else v for k, v in self.truth.items()}
         return replace(self, patterns=part, identity=f"{self.identity}, {x}, {y}", truth=truth)
