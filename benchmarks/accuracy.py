@@ -133,7 +133,8 @@ def measured(folder: Path, grid: int) -> Iterator[tuple[str, float, Scan]]:
             path = folder / f"{file}_{dose:g}.npz"
             words = [sys.executable, tool, SHARED / "data" / "patterns" / f"{file}.npz", path, "--a", a]
             words += ["--grid", grid, "--dose", dose, "--background", background]
-            subprocess.run([str(word) for word in words], check=True)
+            if not path.exists():
+                subprocess.run([str(word) for word in words], check=True)
             yield name, dose, scan_files.read(path)
             progress.add(1)
 

@@ -99,12 +99,17 @@ def make(folder: Path, name: str, thickness: Sequence[float], grid: int, seed: i
         for p, (_, intensity) in enumerate(found):
             image, weight[p, places[p]] = pattern(centres[p, places[p]], intensity[t].reshape(-1, SIDE, SIDE))
             images.append(rng.poisson(image))
-        paths[depth] = folder / f"{name.replace(' ', '_')}_{depth:g}.npz"
+        paths[depth] = place(folder, name, depth)
         scan = np.array(images, dtype=np.uint16).reshape(grid, grid, *SHAPE)
         shown = {"scan": scan, "probe": probe, "dq": DQ, "energy": ENERGY, "weight": weight.reshape(grid, grid, -1)}
         with files.replaced(paths[depth]) as temporary:
             np.savez_compressed(temporary, **shown, **truth)
     return paths
+
+
+def place(folder: Path, name: str, thickness: float) -> Path:
+    """File of a scan of a specimen of a thickness [Å]."""
+    return folder / f"{name.replace(' ', '_')}_{thickness:g}.npz"
 
 
 def _indices(g: np.ndarray, strained: Structure, turned: np.ndarray) -> np.ndarray:
