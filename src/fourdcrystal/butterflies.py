@@ -11,8 +11,9 @@ to be sorted. See docs/decisions/0025.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 from llvmlite import ir
@@ -20,8 +21,12 @@ from llvmlite import ir
 LANES = 8  # lines side by side
 INTEGER, FLOAT = ir.IntType(64), ir.FloatType()
 VECTOR, POINTER = ir.VectorType(FLOAT, LANES), ir.FloatType().as_pointer()
-FUSED = ("contract",)  # a product and a sum may be one instruction
+FUSED = ("contract", "nsz")  # a product and a sum may be one instruction; adding 0 is nothing
 Complex = tuple[ir.Value, ir.Value]  # real and imaginary parts of a number of all lines
+# Places in lines: a counter, what is added to it, and the least that both can be together
+Read = Callable[[ir.Value, int, int], Complex]
+Write = Callable[[ir.Value, int, int, Complex], None]
+Ends = tuple[Read, Write]
 
 
 def radices(n: int) -> list[int]:
@@ -182,59 +187,94 @@ class Emitter:
         for pair in sums:
             y[0] = self.plus(y[0], pair)
         for q in pairs:
-            real, imaginary = x[0], None
-            for k, pair, difference in zip(pairs, sums, differences, strict=True):
-                angle = 2 * math.pi * k * q / r
+            angles = [2 * math.pi * k * q / r for k in pairs]
+            real = x[0]
+            for pair, angle in zip(sums, angles, strict=True):
                 real = self.plus(real, self.scaled(pair, math.cos(angle)))
-                part = self.scaled(difference, math.sin(angle))
-                imaginary = part if imaginary is None else self.plus(imaginary, part)
+            imaginary = self.scaled(differences[0], math.sin(angles[0]))
+            for difference, angle in zip(differences[1:], angles[1:], strict=True):
+                imaginary = self.plus(imaginary, self.scaled(difference, math.sin(angle)))
             y[q], y[r - q] = self.plus_i(real, imaginary, sign), self.plus_i(real, imaginary, -sign)
         return y
 
-    def transform(self, name: str, sign: int, halves_times: bool = False) -> ir.Function:
-        """A function that transforms lines in place, without a factor.
+    def stages(self) -> list[tuple[int, int]]:
+        """Length of the pieces that a stage transforms, and its number of points; halving frequencies."""
+        found, length = [], self.n
+        for radix in radices(self.n):
+            found.append((length, radix))
+            length //= radix
+        return found
+
+    def stage(
+        self,
+        length: int,
+        radix: int,
+        sign: int,
+        times: bool,
+        read: Read,
+        write: Write,
+        borders: Iterable[int] = (),
+        multiplied: Callable[[ir.Value, int, Complex], Complex] | None = None,
+    ) -> None:
+        """All transforms of ``radix`` points within pieces of a length, with the phases between two stages.
 
         Args:
-            name: Of the function.
+            length: Of the pieces.
+            radix: Points of a transform.
             sign: Of the exponent: -1 there, 1 back.
-            halves_times: Take the numbers from the order that they are in after the other kind of transform, and give
-                them in their natural one; otherwise the other way round.
+            times: Halve times, where phases come before the transform; otherwise frequencies, where they come after it.
+            read: Gives a number of all lines.
+            write: Takes a number of all lines.
+            borders: Numbers of the lines at which ``read`` or ``write`` change what they do.
+            multiplied: What to do with each number before the same transforms back; for the stage of neighbours.
         """
-        stages, length = [], self.n
-        for radix in radices(self.n):
-            stages.append((length, radix))
-            length //= radix
+        step = length // radix
+        ends = sorted({0, step} | {border % step for border in borders if length == self.n})
+        with self.loop(self.n // length) as piece:
+            first = self.builder.mul(piece, INTEGER(length))
+            for low, high in pairwise(ends):
+                with self.loop(high - low) as counter:
+                    j = self.builder.add(counter, INTEGER(low))
+                    places = [(self.builder.add(first, j), q * step, q * step + low) for q in range(radix)]
+                    values = [read(*place) for place in places]
+                    if step > 1 and times:
+                        values = self._turned_by_phases(values, j, length, sign)
+                    values = self.small(values, sign)
+                    if step > 1 and not times:
+                        values = self._turned_by_phases(values, j, length, sign)
+                    if multiplied is not None:
+                        values = [multiplied(*place[:2], value) for place, value in zip(places, values, strict=True)]
+                        values = self.small(values, -sign)
+                    for place, value in zip(places, values, strict=True):
+                        write(*place, value)
+
+    def middle(self, name: str, sign: int, times: bool) -> ir.Function:
+        """A function that does all stages on lines but the one of all points, and the one of neighbours."""
+        stages = self.stages()[1:-1]
         with self.function(name, 1, internal=True) as (lines,):
-            for length, radix in reversed(stages) if halves_times else stages:
-                self._stage(lines, length, radix, sign, halves_times)
+            for length, radix in reversed(stages) if times else stages:
+                self.stage(length, radix, sign, times, *self.on(lines))
         return self.module.get_global(name)
 
-    def _stage(self, lines: ir.Value, length: int, radix: int, sign: int, halves_times: bool) -> None:
-        """All transforms of ``radix`` points within pieces of a length, with the phases between two stages."""
-        step = length // radix
-        phases = self._phases(length, radix, sign)
+    def on(self, lines: ir.Value) -> Ends:
+        """Reading from lines, and writing to them."""
 
-        def butterfly(first: ir.Value, j: ir.Value) -> None:
-            places = [self.at(first, (j, 2 * LANES), (q * step, 2 * LANES)) for q in range(radix)]
+        def place(first: ir.Value, offset: int) -> ir.Value:
+            return self.at(lines, (first, 2 * LANES), (offset, 2 * LANES))
 
-            def turned(values: list[Complex]) -> list[Complex]:
-                own = self.at(phases, (j, 2 * (radix - 1)))
-                factors = [[self.spread(self.at(own, (2 * q + part, 1))) for part in (0, 1)] for q in range(radix - 1)]
-                return [values[0], *(self.times(v, (f[0], f[1])) for v, f in zip(values[1:], factors, strict=True))]
+        def read(first: ir.Value, offset: int, _: int) -> Complex:
+            return self.load_pair(place(first, offset))
 
-            values = [self.load_pair(place) for place in places]
-            if step > 1 and halves_times:
-                values = turned(values)
-            values = self.small(values, sign)
-            if step > 1 and not halves_times:
-                values = turned(values)
-            for place, value in zip(places, values, strict=True):
-                self.store_pair(value, place)
+        def write(first: ir.Value, offset: int, _: int, value: Complex) -> None:
+            self.store_pair(value, place(first, offset))
 
-        with self.loop(self.n // length) as piece:
-            first = self.at(lines, (piece, 2 * LANES * length))
-            with self.loop(step) as j:
-                butterfly(first, j)
+        return read, write
+
+    def _turned_by_phases(self, values: list[Complex], j: ir.Value, length: int, sign: int) -> list[Complex]:
+        others = len(values) - 1
+        own = self.at(self._phases(length, len(values), sign), (j, 2 * others))
+        factors = [tuple(self.spread(self.at(own, (2 * q + part, 1))) for part in (0, 1)) for q in range(others)]
+        return [values[0], *(self.times(value, factor) for value, factor in zip(values[1:], factors, strict=True))]
 
     def _phases(self, length: int, radix: int, sign: int) -> ir.Value:
         """exp(±2πi jq / length) for j < length / radix and 0 < q < radix, real and imaginary parts side by side."""

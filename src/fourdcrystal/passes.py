@@ -12,13 +12,14 @@ C is the number of columns (k_y) that waves keep, half of them from zero on and 
 """
 
 import ctypes
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
-from fourdcrystal.butterflies import INTEGER, LANES, VECTOR, Emitter, order
+from fourdcrystal.butterflies import INTEGER, LANES, VECTOR, Complex, Emitter, Ends, order
 
 PAIR = 2 * LANES  # numbers of a place in a wave or in lines
 ARGUMENTS = {  # of each pass; all are arrays
@@ -40,95 +41,141 @@ class Passes(Emitter):
     def __init__(self, n: int, columns: int) -> None:
         super().__init__(n)
         self._columns, self._across, self._down = columns, n // LANES, columns // LANES
-        self._there = self.transform("there", -1), self.transform("there_in_order", -1, halves_times=True)
-        self._back = self.transform("back", 1), self.transform("back_in_order", 1, halves_times=True)
-        self._along_y()
-        self._along_x()
-
-    def _along_y(self) -> None:
-        """Passes over lines of constant x: half transformed waves to real space and back."""
+        self._there, self._back = self.middle("there", -1, times=False), self.middle("back", 1, times=False)
+        self._there_in_order = self.middle("there_in_order", -1, times=True)
+        self._back_in_order = self.middle("back_in_order", 1, times=True)
+        self._frequencies = ir.GlobalVariable(self.module, ir.ArrayType(INTEGER, n), "frequencies")
+        self._frequencies.linkage, self._frequencies.global_constant = "internal", True
+        self._frequencies.initializer = ir.Constant(self._frequencies.type.pointee, order(n).tolist())
         for name in ("put", "get", "multiply", "multiply_seen"):
             with self.function(name, len(ARGUMENTS[name])) as pointers, self.loop(self._across) as block:
-                self._eight_along_y(name, block, *pointers)
-
-    def _eight_along_y(
-        self, name: str, block: ir.Value, wave: ir.Value, samples: ir.Value, lines: ir.Value, *intensity: ir.Value
-    ) -> None:
-        own, real = self.at(wave, (block, PAIR * self._columns)), self.at(samples, (block, PAIR * self.n))
-        apart = LANES * self.n  # real and imaginary parts of a sample
-        if name != "put":
-            self._spread_columns(own, lines)
-            self.builder.call(self._back[0], [lines])
-        with self.loop(self.n) as y:
-            sample, place = self.at(real, (y, LANES)), self.at(lines, (y, PAIR))
-            if name == "get":
-                self.store_pair(self.load_pair(place), sample, apart)
-            elif name == "put":
-                self.store_pair(self.load_pair(sample, apart), place)
-            else:
-                value = self.load_pair(place)
-                for seen in intensity:
-                    self.store(self.power(value), self.at(seen, (block, LANES * self.n), (y, LANES)))
-                self.store_pair(self.times(value, self.load_pair(sample, apart)), place)
-        if name != "get":
-            self.builder.call(self._there[1], [lines])
-            self._gather_columns(lines, own)
-
-    def _spread_columns(self, wave: ir.Value, lines: ir.Value) -> None:
-        """The kept columns into lines that are zero between them."""
-        half, zero = self._columns // 2, ir.Constant(VECTOR, [0.0] * LANES)
-        for start, to in ((0, 0), (half, self.n - half)):
-            with self.loop(half) as column:
-                self.store_pair(
-                    self.load_pair(self.at(wave, (column, PAIR), (start, PAIR))),
-                    self.at(lines, (column, PAIR), (to, PAIR)),
-                )
-        if self.n > self._columns:
-            with self.loop(self.n - self._columns) as column:
-                self.store_pair((zero, zero), self.at(lines, (column, PAIR), (half, PAIR)))
-
-    def _gather_columns(self, lines: ir.Value, wave: ir.Value) -> None:
-        half = self._columns // 2
-        for start, to in ((0, 0), (self.n - half, half)):
-            with self.loop(half) as column:
-                value = self.load_pair(self.at(lines, (column, PAIR), (start, PAIR)))
-                self.store_pair(value, self.at(wave, (column, PAIR), (to, PAIR)))
-
-    def _along_x(self) -> None:
-        """Passes over lines of constant k_y: half transformed waves to Fourier space and back."""
-        self._frequencies = ir.GlobalVariable(self.module, ir.ArrayType(INTEGER, self.n), "frequencies")
-        self._frequencies.linkage, self._frequencies.global_constant = "internal", True
-        self._frequencies.initializer = ir.Constant(self._frequencies.type.pointee, order(self.n).tolist())
+                self._along_y(name, block, *pointers)
         for name in ("filter", "filter_seen", "forward", "forward_add", "backward"):
             with self.function(name, len(ARGUMENTS[name])) as pointers, self.loop(self._down) as block:
-                self._eight_along_x(name, block, *pointers)
+                self._along_x(name, block, *pointers)
 
-    def _eight_along_x(
+    def _along_y(
+        self, name: str, block: ir.Value, wave: ir.Value, samples: ir.Value, lines: ir.Value, *intensity: ir.Value
+    ) -> None:
+        """A pass over eight lines of constant x: half transformed waves to real space and back."""
+        own, part = self.at(wave, (block, PAIR * self._columns)), LANES * self.n
+        real = self.at(samples, (block, 2 * part))
+
+        def sample(first: ir.Value, offset: int) -> ir.Value:
+            return self.at(real, (first, LANES), (offset, LANES))
+
+        def read(first: ir.Value, offset: int, _: int) -> Complex:
+            return self.load_pair(sample(first, offset), part)
+
+        def write(first: ir.Value, offset: int, _: int, value: Complex) -> None:
+            self.store_pair(value, sample(first, offset), part)
+
+        def multiplied(first: ir.Value, offset: int, value: Complex) -> Complex:
+            for seen in intensity:
+                self.store(self.power(value), self.at(seen, (block, part), (first, LANES), (offset, LANES)))
+            return self.times(value, self.load_pair(sample(first, offset), part))
+
+        outside, borders = self._kept(own), (self._columns // 2, self.n - self._columns // 2)
+        if name == "put":
+            self._one_way(lines, self._there_in_order, -1, (read, outside[1]), True, borders)
+        elif name == "get":
+            self._one_way(lines, self._back, 1, (outside[0], write), False, borders)
+        else:
+            self._both_ways(lines, (self._back, self._there_in_order), 1, outside, multiplied, borders)
+
+    def _along_x(
         self, name: str, block: ir.Value, wave: ir.Value, kernel: ir.Value, lines: ir.Value, *result: ir.Value
     ) -> None:
-        own, apart = self.at(kernel, (block, PAIR * self.n)), LANES * self.n
+        """A pass over eight lines of constant k_y: half transformed waves to Fourier space and back."""
+        own, part = self.at(kernel, (block, PAIR * self.n)), LANES * self.n
+
+        def multiplied(first: ir.Value, offset: int, value: Complex) -> Complex:
+            value = self.times(value, self.load_pair(self.at(own, (first, LANES), (offset, LANES)), part))
+            if name == "filter_seen":
+                place = self.builder.add(first, INTEGER(offset))
+                row = self.builder.load(self.builder.gep(self._frequencies, [INTEGER(0), place], inbounds=True))
+                self.store(self.power(value), self.at(*result, (row, self._columns), (block, LANES)))
+            return value
+
+        def write(first: ir.Value, offset: int, _: int, value: Complex) -> None:
+            there = self.at(*result, (block, 2 * part), (first, LANES), (offset, LANES))
+            value = multiplied(first, offset, value)
+            if name == "forward_add":
+                value = self.plus(self.load_pair(there, part), value)
+            self.store_pair(value, there, part)
+
+        def read(first: ir.Value, offset: int, _: int) -> Complex:
+            return self.load_pair(self.at(own, (first, LANES), (offset, LANES)), part)
+
+        outside = self.on(lines)
         if name != "backward":
             self._turn(wave, block, lines)
-            self.builder.call(self._there[0], [lines])
-        with self.loop(self.n) as x:
-            here = self.at(lines, (x, PAIR))
-            value = self.load_pair(self.at(own, (x, LANES)), apart)
-            if name != "backward":
-                value = self.times(self.load_pair(here), value)
-            if name == "filter_seen":
-                place = self.builder.gep(self._frequencies, [INTEGER(0), x], inbounds=True)
-                row = self.builder.load(place)
-                self.store(self.power(value), self.at(*result, (row, self._columns), (block, LANES)))
-            if name.startswith("forward"):
-                there = self.at(*result, (block, PAIR * self.n), (x, LANES))
-                if name == "forward_add":
-                    value = self.plus(self.load_pair(there, apart), value)
-                self.store_pair(value, there, apart)
-            else:
-                self.store_pair(value, here)
+        if name == "backward":
+            self._one_way(lines, self._back_in_order, 1, (read, outside[1]), times=True)
+        elif name.startswith("forward"):
+            self._one_way(lines, self._there, -1, (outside[0], write))
+        else:
+            self._both_ways(lines, (self._there, self._back_in_order), -1, outside, multiplied)
         if not name.startswith("forward"):
-            self.builder.call(self._back[1], [lines])
             self._turn(wave, block, lines, inverse=True)
+
+    def _kept(self, wave: ir.Value) -> Ends:
+        """Reading from a wave's columns, with zeros between them, and writing to them."""
+        half, dropped, zero = self._columns // 2, self.n - self._columns, ir.Constant(VECTOR, [0.0] * LANES)
+
+        def column(first: ir.Value, offset: int, least: int) -> ir.Value | None:
+            if half <= least < self.n - half:
+                return None
+            return self.at(wave, (first, PAIR), (offset if least < half else offset - dropped, PAIR))
+
+        def read(first: ir.Value, offset: int, least: int) -> Complex:
+            place = column(first, offset, least)
+            return (zero, zero) if place is None else self.load_pair(place)
+
+        def write(first: ir.Value, offset: int, least: int, value: Complex) -> None:
+            if (place := column(first, offset, least)) is not None:
+                self.store_pair(value, place)
+
+        return read, write
+
+    def _one_way(
+        self,
+        lines: ir.Value,
+        middle: ir.Function,
+        sign: int,
+        ends: Ends,
+        times: bool = False,
+        borders: Sequence[int] = (),
+    ) -> None:
+        """A transform of lines, read from somewhere and written somewhere."""
+        stages = self.stages()[::-1] if times else self.stages()
+        if len(stages) == 1:
+            self.stage(*stages[0], sign, times, *ends, borders)
+            return
+        read, write = self.on(lines)
+        self.stage(*stages[0], sign, times, ends[0], write, borders)
+        self.builder.call(middle, [lines])
+        self.stage(*stages[-1], sign, times, read, ends[1], borders)
+
+    def _both_ways(
+        self,
+        lines: ir.Value,
+        middles: tuple[ir.Function, ir.Function],
+        sign: int,
+        ends: Ends,
+        multiplied: Callable[[ir.Value, int, Complex], Complex],
+        borders: Sequence[int] = (),
+    ) -> None:
+        """A transform of lines, a multiplication, and the transform back; it and the stages beside it are one."""
+        stages, inner = self.stages(), self.on(lines)
+        if len(stages) == 1:
+            self.stage(*stages[0], sign, False, *ends, borders, multiplied)
+            return
+        self.stage(*stages[0], sign, False, ends[0], inner[1], borders)
+        self.builder.call(middles[0], [lines])
+        self.stage(*stages[-1], sign, False, *inner, (), multiplied)
+        self.builder.call(middles[1], [lines])
+        self.stage(*stages[0], -sign, True, inner[0], ends[1], borders)
 
     def _turn(self, wave: ir.Value, block: ir.Value, lines: ir.Value, inverse: bool = False) -> None:
         """Lines of constant k_y out of a wave, or back into it: squares of LANES x LANES numbers are transposed."""
@@ -161,31 +208,13 @@ class Compiled:
         self._engine = llvm.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
         self._functions = {}
-        sizes = {
-            "wave": 2 * n * columns,
-            "samples": 2 * n * n,
-            "lines": PAIR * n,
-            "kernel": 2 * n * columns,
-            "spectrum": 2 * n * columns,
-            "intensity": n * n,
-            "diffracted": n * columns,
-        }
         for name, arguments in ARGUMENTS.items():
             signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(arguments))
-            function = signature(self._engine.get_function_address(name))
-            self._functions[name] = function, [sizes[argument] for argument in arguments]
+            self._functions[name] = signature(self._engine.get_function_address(name))
 
-    def run(self, name: str, *arrays: np.ndarray) -> None:
-        """Do a pass over a wave; :data:`ARGUMENTS` says what it wants.
-
-        Raises:
-            ValueError: if an array isn't one of as many float32 numbers, side by side.
-        """
-        function, sizes = self._functions[name]
-        for array, size in zip(arrays, sizes, strict=True):
-            if array.size != size or array.dtype != np.float32 or not array.flags.c_contiguous:
-                raise ValueError(f"{name} wants {size} float32 numbers, not {array.shape} of {array.dtype}")
-        function(*(array.ctypes.data for array in arrays))
+    def run(self, name: str, *addresses: int) -> None:
+        """Do a pass over a wave; :data:`ARGUMENTS` says where the addresses are of."""
+        self._functions[name](*addresses)
 
 
 @lru_cache(maxsize=8)
@@ -200,3 +229,14 @@ def aligned(*shape: int) -> np.ndarray:
     memory = np.zeros(4 * count + line, np.uint8)
     start = -memory.ctypes.data % line
     return memory[start : start + 4 * count].view(np.float32).reshape(shape)
+
+
+def address(array: np.ndarray, size: int) -> int:
+    """Where an array begins.
+
+    Raises:
+        ValueError: if it isn't one of so many float32 numbers, side by side.
+    """
+    if array.size != size or array.dtype != np.float32 or not array.flags.c_contiguous:
+        raise ValueError(f"a pass wants {size} float32 numbers, not {array.shape} of {array.dtype}")
+    return array.ctypes.data

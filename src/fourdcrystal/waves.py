@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fourdcrystal.butterflies import LANES, order
-from fourdcrystal.passes import Compiled, aligned, compiled
+from fourdcrystal.passes import Compiled, address, aligned, compiled
 from fourdcrystal.propagation import Grid
 
 
@@ -55,6 +55,11 @@ class Wave:
         else:
             self._lines, self.spectrum = scratch._lines, scratch.spectrum
             self.diffracted, self.intensity = scratch.diffracted, scratch.intensity
+        # found once: finding it takes as long as a hundredth of a pass
+        self._at = tuple(array.ctypes.data for array in (self._wave, self._lines))
+        self._spectrum_at, self._diffracted_at, self._intensity_at = (
+            array.ctypes.data for array in (self.spectrum, self.diffracted, self.intensity)
+        )
 
     def samples(self, *stack: int) -> np.ndarray:
         """Memory for complex values at all points in real space, any number of times, (..., n / LANES, 2, n, LANES)."""
@@ -103,11 +108,11 @@ class Wave:
 
     def put(self, samples: np.ndarray) -> None:
         """Take values in real space."""
-        self._passes.run("put", self._wave, samples, self._lines)
+        self._pass("put", samples)
 
     def get(self, samples: np.ndarray) -> None:
         """Give values in real space."""
-        self._passes.run("get", self._wave, samples, self._lines)
+        self._pass("get", samples)
 
     def look(self) -> None:
         """Leave ``intensity``."""
@@ -119,24 +124,30 @@ class Wave:
     def multiply(self, samples: np.ndarray, keep: bool = False) -> None:
         """Multiply by a function in real space; before that, leave ``intensity`` if it is to be kept."""
         if keep:
-            self._passes.run("multiply_seen", self._wave, samples, self._lines, self.intensity)
+            self._pass("multiply_seen", samples, self._intensity_at)
         else:
-            self._passes.run("multiply", self._wave, samples, self._lines)
+            self._pass("multiply", samples)
 
     def filter(self, kernel: np.ndarray, keep: bool = False) -> None:
         """Multiply by a kernel in Fourier space, and leave what is ``diffracted`` if it is to be kept."""
         if keep:
-            self._passes.run("filter_seen", self._wave, kernel, self._lines, self.diffracted)
+            self._pass("filter_seen", kernel, self._diffracted_at)
         else:
-            self._passes.run("filter", self._wave, kernel, self._lines)
+            self._pass("filter", kernel)
 
     def forward(self, kernel: np.ndarray, add: bool = False) -> None:
         """Compute ``spectrum``, times a kernel; or add that to what ``spectrum`` is."""
-        self._passes.run("forward_add" if add else "forward", self._wave, kernel, self._lines, self.spectrum)
+        self._pass("forward_add" if add else "forward", kernel, self._spectrum_at)
 
     def backward(self) -> None:
         """Take values in Fourier space, from ``spectrum``."""
-        self._passes.run("backward", self._wave, self.spectrum, self._lines)
+        self._pass("backward", self.spectrum)
+
+    def _pass(self, name: str, factor: np.ndarray, *results: int) -> None:
+        """A pass with samples, (n, n) complex numbers, or with something in Fourier space, (n, C)."""
+        columns = self._n if name in ("put", "get", "multiply", "multiply_seen") else self._columns
+        wave, lines = self._at
+        self._passes.run(name, wave, address(factor, 2 * self._n * columns), lines, *results)
 
 
 class DeviceWave:
