@@ -20,11 +20,13 @@ from fourdcrystal import (
     classification,
     collection,
     crystals,
+    packing,
     places,
     probe,
     recipe,
     scan_files,
     sheet,
+    stores,
 )
 from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import Grid
@@ -103,6 +105,17 @@ def test_a_value_that_is_refused_is_shown_and_a_long_one_in_part(tmp_path):
         recipe.validate({"seed": ["a", 1, None]}, "mine.yaml")
     with pytest.raises(InputError, match=r"seed is \[0, 1, 2, .*…, but"):
         recipe.validate({"seed": list(range(1000))}, "mine.yaml")
+
+
+@pytest.mark.parametrize("read, name", [
+    (lambda folder: stores.metadata(folder), "zarr.json"),
+    (lambda folder: packing._manifest(folder), packing.MANIFEST),
+    (lambda folder: crystals.read(folder / "a.json"), "a.json"),
+])  # fmt: skip
+def test_brackets_within_brackets_within_brackets_are_refused(tmp_path, read, name):
+    (tmp_path / name).write_text(NESTED)
+    with pytest.raises(InputError, match="can't be read"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("text", ['{"seed": 1', '{"seed": ' + NESTED, '{"seed": ' + "9" * 5000 + "}"])

@@ -1,5 +1,6 @@
 """What comes from outside - names, archives, models, keys - can't do more than it should."""
 
+import copy
 import hashlib
 import json
 import pickle
@@ -85,6 +86,23 @@ def test_an_archive_that_we_can_not_have_written_is_refused(packed, tmp_path, na
     with pytest.raises(InputError, match=said):
         packing.unpack(packed, tmp_path / "again")
     assert not (tmp_path / "again").exists() and not (tmp_path / "outside").exists()
+
+
+def test_an_archive_whose_members_are_the_same_bytes_again_and_again_is_refused(packed, tmp_path):
+    archive = packed / "patterns-000.zip"
+    with zipfile.ZipFile(archive, "a") as opened:
+        largest = max(opened.infolist(), key=lambda member: member.file_size)
+        for number in range(100):  # a megabyte could stand for a terabyte
+            again = copy.copy(largest)
+            again.filename = again.orig_filename = f"Si-1.zarr/{number}"
+            opened.filelist.append(again)
+        opened._didModify = True
+    listed = json.loads((packed / packing.MANIFEST).read_text())
+    listed["sha256"][archive.name] = packing._checksum(archive)
+    (packed / packing.MANIFEST).write_text(json.dumps(listed))
+    with pytest.raises(InputError, match="its members share bytes"):
+        packing.unpack(packed, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.fixture

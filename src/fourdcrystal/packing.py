@@ -134,6 +134,8 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
             raise InputError(f"{path}: its member {member.filename} is compressed; archives of a data set are not")
         if ".." in Path(member.filename).parts or Path(member.filename).is_absolute():
             raise InputError(f"{path}: its member {member.filename!r} would be unpacked outside the data set")
+    if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+        raise InputError(f"{path}: its members share bytes, and would unpack to more than it holds")
 
 
 def _checksum(file: Path) -> str:
@@ -144,7 +146,7 @@ def _checksum(file: Path) -> str:
 def _manifest(packed: Path) -> dict[str, str]:
     try:
         content = json.loads((packed / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{packed / MANIFEST}: can't be read ({error}); a packed data set has one") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{packed / MANIFEST}: is not the manifest of a packed data set (no format '{FORMAT}')")

@@ -209,7 +209,7 @@ def content(location: Location, place: Place) -> dict[str, Any]:
         found = json.loads(place.read("zarr.json"))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{location}: is not a complete Zarr store (no zarr.json)") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{location}: its zarr.json can't be read ({error})") from error
     check_format(location, found.get("attributes", {}) if isinstance(found, dict) else {})
     return found
