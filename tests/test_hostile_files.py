@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zarr
 from conftest import ROOT
 from made_up import row, write
 
@@ -27,6 +28,7 @@ from fourdcrystal import (
     scan_files,
     sheet,
     stores,
+    supercell,
 )
 from fourdcrystal.errors import InputError
 from fourdcrystal.propagation import Grid
@@ -179,6 +181,13 @@ def test_a_crystal_s_name_can_not_become_a_part_of_the_page_it_stands_on(tmp_pat
     assert [entry["formula"] for entry in json.loads(entries)] == [name]
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"text"])
+def test_a_file_of_supercells_that_is_cut_off_or_none_is_refused(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(InputError, match="is not a file of supercells"):
+        supercell.read(tmp_path / "a.npz")
+
+
 def test_members_of_an_archive_that_are_no_arrays_are_refused(tmp_path):
     path = tmp_path / "scan.npz"
     with zipfile.ZipFile(path, "w") as archive:
@@ -242,6 +251,19 @@ def test_a_scan_whose_header_claims_terabytes_is_refused(tmp_path):
     signal = {"data": patterns, "axes": [{"scale": 0.02, "units": "1/Å"}]}
     with pytest.raises(InputError, match=r"a\.blo: says that it holds 3\.04e\+05 GB"):
         scan_files._from_signals(Path("a.blo"), [signal], None, False)
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"shape": [10**9] * 4}, "says that its patterns have 1000000000 x 1000000000 px"),
+    ({"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [0, 1, 16, 16]}}}, "can't be read"),
+])  # fmt: skip
+def test_a_zarr_array_whose_metadata_make_no_sense_is_refused(tmp_path, change, said):
+    made = zarr.open_group(tmp_path / "a.zarr", mode="w").create_array("scan", shape=(2, 2, 16, 16), dtype="f4")
+    made[...] = 1
+    metadata = tmp_path / "a.zarr" / "scan" / "zarr.json"
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | change))
+    with pytest.raises(InputError, match=said):
+        scan_files.read(tmp_path / "a.zarr", sampling=0.02, semiangle=2, energy=2e5)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("blosc: -1"), KeyError("chunk"), zlib.error("-3"), OSError("cut")])

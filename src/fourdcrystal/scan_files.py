@@ -90,8 +90,7 @@ def read(
         )
     if axes is not None:
         patterns = Reordered(patterns, axes)
-    empty, truth = np.zeros(patterns.shape[-2:]), content.get("truth", {})
-    made = Scan(path.name, patterns, empty, float(dq), known, truth, _state(path))
+    made = Scan(path.name, patterns, np.empty((0, 0)), float(dq), known, content.get("truth", {}), _state(path))
     if probe is not None:
         image = np.asarray(_mean(load(Path(probe), energy, probe=True)["patterns"]), dtype=float)
     elif semiangle is not None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from pymatgen.core import Structure
@@ -256,6 +257,6 @@ def read(path: str | Path) -> tuple[list[Orientation], list[Supercell]]:
                 stored["rotation"], stored["purpose"], stored["zone_axis"], stored["mistilt"], strict=True
             )
         ]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(f"{path}: is not a file of supercells ({error}); the rule 'supercells' makes one") from error
     return orientations, cells
