@@ -26,6 +26,7 @@ from fourdcrystal import (
     probe,
     recipe,
     scan_files,
+    scan_rosettasciio,
     sheet,
     stores,
     supercell,
@@ -218,7 +219,7 @@ def test_formats_of_spectra_and_surfaces_are_not_tried_on_a_scan(tmp_path, suffi
 def test_every_reader_that_is_tried_exists():
     import rsciio
 
-    assert set(scan_files.READERS) <= {plugin["name"] for plugin in rsciio.IO_PLUGINS}
+    assert set(scan_rosettasciio.READERS) <= {plugin["name"] for plugin in rsciio.IO_PLUGINS}
 
 
 @pytest.mark.parametrize("script, schema", [("collect", collection.SCHEMA), ("classify", classification._SCHEMA)])
@@ -250,7 +251,17 @@ def test_a_scan_whose_header_claims_terabytes_is_refused(tmp_path):
     patterns = dask.array.zeros((4096, 258, 16967, 16967), chunks=(107, 107, 107, 107), dtype=np.uint8)
     signal = {"data": patterns, "axes": [{"scale": 0.02, "units": "1/Å"}]}
     with pytest.raises(InputError, match=r"a\.blo: says that it holds 3\.04e\+05 GB"):
-        scan_files._from_signals(Path("a.blo"), [signal], None, False)
+        scan_rosettasciio.from_signals(Path("a.blo"), [signal], None, False)
+
+
+def test_a_blockfile_whose_header_claims_terabytes_is_refused_before_it_is_divided(tmp_path):
+    from rsciio.blockfile import _api
+
+    header = _api.get_default_header()
+    header["NX"], header["NY"], header["DP_SZ"] = 60_000, 60_000, 60_000
+    (tmp_path / "a.blo").write_bytes(header.tobytes() + bytes(100))
+    with pytest.raises(InputError, match=r"says that it holds 1\.3e\+10 GB"):
+        scan_files.read(tmp_path / "a.blo", sampling=0.02, semiangle=2, energy=2e5)
 
 
 @pytest.mark.parametrize("change, said", [

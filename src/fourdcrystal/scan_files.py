@@ -1,6 +1,5 @@
 """Reading scans and vacuum probes as microscopes, py4DSTEM, HyperSpy and this package write them."""
 
-import importlib
 import math
 import re
 import zipfile
@@ -11,37 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from fourdcrystal import correlation, hdf5, memory, scan_hdf5
-from fourdcrystal.diffraction_units import in_inverse_angstrom
+from fourdcrystal import correlation, hdf5, memory, scan_hdf5, scan_rosettasciio
 from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.scan_views import Mapped, Reordered, Stack
 from fourdcrystal.scans import Scan, check_dimensions
 
-# RosettaSciIO's readers of diffraction patterns and of images; it has many more, for spectra and surfaces
-READERS = (
-    "Arina",
-    "Blockfile",
-    "DENS",
-    "DigitalMicrograph",
-    "EMD",
-    "EMPAD",
-    "HSPY",
-    "Hamamatsu",
-    "Image",
-    "MRC",
-    "MRCZ",
-    "NeXus",
-    "PantaRhei",
-    "QuantumDetector",
-    "Ripple",
-    "TIA",
-    "TIFF",
-    "TVIPS",
-    "Topspin",
-    "USID",
-)
-MOST_BLOCKS = 1_000_000  # that a reader may divide a file into: a damaged header can say that it holds petabytes
 TRUTH = ("centres", "weight", "distortion", "tilt", "hkl", "g")
 Content = dict[str, Any]  # patterns, and probe, dq, energy, truth where the file has them
 
@@ -172,8 +146,8 @@ def _reader(path: Path) -> Callable[[Path, float | None, bool], Content]:
     if suffix == ".zspy":
         return _zspy
     if suffix in (".h5", ".hdf5", ".emd"):
-        return scan_hdf5.reader(path) or _rosettasciio
-    return _rosettasciio
+        return scan_hdf5.reader(path) or scan_rosettasciio.read
+    return scan_rosettasciio.read
 
 
 def _mean(images: Any) -> np.ndarray:
@@ -253,45 +227,4 @@ def _zspy(path: Path, energy: float | None, probe: bool) -> Content:
         about = dict(experiment[instrument].attrs) if instrument in experiment else {}
         metadata = {"Acquisition_instrument": {"TEM": about}}
         signals.append({"data": experiment["data"], "axes": axes, "metadata": metadata})
-    return _from_signals(path, signals, energy, probe)
-
-
-def _rosettasciio(path: Path, energy: float | None, probe: bool) -> Content:
-    import rsciio
-
-    suffix = path.suffix.lower().lstrip(".")
-    readers = [p for p in rsciio.IO_PLUGINS if p["name"] in READERS]
-    fitting = [p for p in readers if suffix in {e.lower() for e in p["file_extensions"]}]
-    if not fitting:
-        own = {"npz", "npy", "raw", "zarr", "zspy"}
-        known = sorted({e.lower() for p in readers for e in p["file_extensions"]} | own)
-        raise InputError(f"{path}: '.{suffix}' is no known format; known are {', '.join(known)}")
-    problems = []
-    for plugin in fitting:
-        try:
-            read_file = importlib.import_module(plugin["api"]).file_reader
-            signals = read_file(str(path), lazy=True)
-        except Exception as error:  # the next plugin may be the right one for this suffix
-            problems.append(f"{plugin['name']}: {' '.join(str(error).split())[:120] or type(error).__name__}")
-            continue
-        return _from_signals(path, signals, energy, probe)
-    raise InputError(f"{path}: can't be read ({'; '.join(problems)})")
-
-
-def _from_signals(path: Path, signals: list[dict[str, Any]], energy: float | None, probe: bool) -> Content:
-    """The largest suitable signal of a RosettaSciIO reader."""
-    suitable = [s for s in signals if (s["data"].ndim >= 2 if probe else s["data"].ndim in (2, 3, 4))]
-    if not suitable:
-        dims = ", ".join(str(tuple(s["data"].shape)) for s in signals)
-        raise InputError(f"{path}: holds arrays of shape {dims}; none is {'an image' if probe else 'a 4-D scan'}")
-    signal = max(suitable, key=lambda s: math.prod(s["data"].shape))
-    if getattr(signal["data"], "npartitions", 1) > MOST_BLOCKS:
-        size = math.prod(signal["data"].shape) * signal["data"].dtype.itemsize
-        raise InputError(f"{path}: says that it holds {size / 1e9:.3g} GB, more than can be looked at; is it damaged?")
-    instrument = signal.get("metadata", {}).get("Acquisition_instrument", {}).get("TEM", {})
-    stated = float(instrument["beam_energy"]) * 1e3 if instrument.get("beam_energy") else None  # keV
-    axis = signal["axes"][-1]
-    content: Content = {"patterns": signal["data"], "energy": stated}
-    units = str(axis.get("units") or "")
-    dq = in_inverse_angstrom(float(axis.get("scale", 1.0)), units, energy if energy is not None else stated)
-    return content | ({"dq": dq} if dq is not None else {})
+    return scan_rosettasciio.from_signals(path, signals, energy, probe)
