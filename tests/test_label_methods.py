@@ -28,6 +28,7 @@ def leaning(structure, axis, angle):
 
 
 CASES = {
+    "sapphire [001], where many reflections stand above one another": (SAPPHIRE, leaning(SAPPHIRE, (0, 0, 1), 0.0)),
     "sapphire, 20 mrad off [120]": (SAPPHIRE, leaning(SAPPHIRE, (1, 2, 0), 0.02)),
     "gold, 50 mrad off [110]": (GOLD, leaning(GOLD, (1, 1, 0), 0.05)),
     "gallium arsenide [112]": (GALLIUM_ARSENIDE, leaning(GALLIUM_ARSENIDE, (1, 1, 2), 0.0)),
@@ -48,10 +49,11 @@ def hann(distance):
 
 def along_beam(g_z):
     """What the definition of 2021 makes of a reflection of height g_z [1/Å] and unit strength: strength and height."""
-    count = round(THICKNESS / SLICE)
-    window, q = tukey(count + 1, 1.0)[1:], np.fft.fftfreq(count, SLICE)
-    slab = np.sinc(g_z * SLICE)  # a slice holds the mean of what it cuts out
-    seen = np.abs(np.fft.fft(window * np.exp(2j * np.pi * g_z * SLICE * np.arange(count)))) * abs(slab)
+    step = label_fft.THICKEST
+    count = round(THICKNESS / step)
+    window, q = tukey(count + 1, 1.0)[1:], np.fft.fftfreq(count, step)
+    slab = np.sinc(g_z * step)  # a slice holds the mean of what it cuts out
+    seen = np.abs(np.fft.fft(window * np.exp(2j * np.pi * g_z * step * np.arange(count)))) * abs(slab)
     weight = seen * np.exp(-(q**2) / (2 * label_fft.SIGMA**2)) / np.abs(np.fft.fft(window)).sum()
     return weight.sum(), (weight * q).sum() / weight.sum()
 
