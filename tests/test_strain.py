@@ -73,3 +73,16 @@ def test_a_third_of_another_material_leaves_the_median_to_the_others():
     vectors = np.array([BASIS] * 70 + [1.03 * BASIS] * 28)
     fitted = replace(lattice.none(98, CENTRE), vectors=vectors, residual=np.zeros(98))
     np.testing.assert_allclose(strain.reference(fitted), BASIS)
+
+
+def test_strain_turns_as_a_tensor_and_its_uncertainty_as_errors_propagate():
+    values, sigma, angle = np.array([[0.03, -0.01, 0.007, 0.002]]), np.array([[1e-3, 2e-3, 5e-4, 3e-4]]), 0.4
+
+    def tensor(xx, yy, xy):
+        turned = rotation(angle).T @ np.array([[xx, xy], [xy, yy]]) @ rotation(angle)
+        return np.array([turned[0, 0], turned[1, 1], turned[0, 1]])
+
+    found = strain.in_frame(strain.Strain(values, sigma), angle)
+    np.testing.assert_allclose(found.values[0], [*tensor(*values[0, :3]), values[0, 3]])
+    slopes = np.array([tensor(*unit) for unit in np.eye(3)]).T  # it is linear
+    np.testing.assert_allclose(found.sigma[0], [*np.sqrt(slopes**2 @ sigma[0, :3] ** 2), sigma[0, 3]])

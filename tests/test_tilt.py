@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fourdcrystal import tilt
+from fourdcrystal.peaks import Peaks
 from fourdcrystal.simulated_scans import leaning
 
 
@@ -36,3 +37,28 @@ def test_too_few_peaks_or_a_row_have_no_tilt():
     row = np.stack([np.arange(5.0), np.zeros(5)], axis=1)
     assert np.isnan(tilt.robust_plane(row, np.zeros(5), np.ones(5))[0]).all()
     assert np.isnan(tilt.robust_plane(row[:2], np.zeros(2), np.ones(2))[0]).all()
+
+
+def test_each_pattern_s_tilt_comes_from_its_own_peaks():
+    rng, tilts = np.random.default_rng(4), np.array([[0.004, -0.002], [-0.006, 0.001], [0.0, 0.005]])
+    q = rng.uniform(-1, 1, (3, 9, 2))
+    pattern, at = np.repeat(np.arange(3), 9), q.reshape(-1, 2) / 0.02 + 64
+    heights = -(q * tilts[:, None]).sum(-1).ravel()
+    found, _ = tilt.of_peaks(Peaks.of(pattern, at, np.ones(27), heights), np.full((3, 2), 64.0), 0.02)
+    np.testing.assert_allclose(found, tilts, atol=1e-9)
+
+
+def test_the_stated_uncertainty_of_a_tilt_is_how_much_it_scatters():
+    rng, pulls = np.random.default_rng(5), []
+    for _ in range(300):
+        q = rng.uniform(-1, 1, (30, 2))
+        found, sigma, agreed = tilt.robust_plane(q, -q @ [0.003, -0.001] + rng.normal(0, 1e-3, 30), np.ones(30))
+        pulls.append((found - [0.003, -0.001]) / sigma)
+        assert 0.7 < agreed < 1
+    assert 0.85 < np.std(pulls) < 1.2
+
+
+def test_the_residual_of_a_plane_is_the_weighted_rms_distance_from_it():
+    q, weight = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), np.array([1.0, 1.0, 3.0, 3.0])
+    _, residual = tilt.plane(q, np.array([0.01, 0.01, -0.02, -0.02]), weight)  # even in q: no plane explains it
+    assert residual == pytest.approx(np.sqrt((2 * 0.01**2 + 6 * 0.02**2) / 8))

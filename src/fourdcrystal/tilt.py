@@ -61,7 +61,10 @@ def robust_plane(
     inverse = np.linalg.inv(normal)
     # sandwich estimate: weights are not inverse variances
     spread = (q * (used * residual)[:, None]).T @ (q * (used * residual)[:, None])
-    covariance = inverse @ spread @ inverse * len(q) / max(len(q) - 2, 1)
+    # ... and where the biweight ψ = w r flattens: its slope is (1 - u²)(1 - 5u²), less than w = (1 - u²)²
+    slope = np.sqrt(agreed) * (5 * np.sqrt(agreed) - 4)
+    flattened = np.clip(used.sum() / max((weight * slope).sum(), 1e-12), 1, 2) ** 2
+    covariance = inverse @ spread @ inverse * flattened * len(q) / max(len(q) - 2, 1)
     return solved, np.sqrt(np.diag(covariance)), float(used.sum() / weight.sum())
 
 
