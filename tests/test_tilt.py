@@ -48,6 +48,12 @@ def test_each_pattern_s_tilt_comes_from_its_own_peaks():
     np.testing.assert_allclose(found, tilts, atol=1e-9)
 
 
+def test_heights_that_are_not_known_tell_no_tilt():
+    q = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]) / 0.02 + 64
+    peaks = Peaks.of(np.zeros(4, int), q, np.ones(4), np.array([0.01, np.nan, 0.02, 0.0]))
+    assert np.isnan(tilt.of_peaks(peaks, np.full((1, 2), 64.0), 0.02)[0]).all()
+
+
 def test_the_stated_uncertainty_of_a_tilt_is_how_much_it_scatters():
     rng, pulls = np.random.default_rng(5), []
     for _ in range(300):
