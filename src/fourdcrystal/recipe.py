@@ -84,7 +84,7 @@ def _sentence(error: ValidationError, root: type[BaseModel]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The beginning of a value as JSON, written no further: YAML's references make huge and endless values of few bytes."""
+    """The beginning of a value as JSON, written no further: by references a few bytes of YAML are a value without end."""
     written = json.JSONEncoder(default=str, check_circular=False, skipkeys=True).iterencode(value)
     text = "".join(itertools.islice(written, LONGEST))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
