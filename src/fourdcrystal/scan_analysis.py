@@ -66,6 +66,8 @@ def _region(args: argparse.Namespace, whole: tuple[int, int]) -> np.ndarray | No
         chosen = region(args.reference)
     except argparse.ArgumentTypeError as error:
         raise InputError(f"--reference: {error}; allowed are also median and crystal") from None
+    if any((side.stop or 0) > last for side, last in zip(chosen, whole, strict=True)):
+        raise InputError(f"--reference {args.reference} goes beyond the {whole[0]} x {whole[1]} scan")
     mask = np.zeros(whole, bool)
     mask[chosen] = True
     x, y = args.roi or (slice(None), slice(None))
