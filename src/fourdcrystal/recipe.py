@@ -84,7 +84,7 @@ def _sentence(error: ValidationError, root: type[BaseModel]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The beginning of a value as JSON, written no further: by references a few bytes of YAML are a value without end."""
+    """The beginning of a value as JSON, no more: by references a few bytes of YAML are a value without end."""
     written = json.JSONEncoder(default=str, check_circular=False, skipkeys=True).iterencode(value)
     text = "".join(itertools.islice(written, LONGEST))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
@@ -152,6 +152,8 @@ def _type_words(annotation: Any) -> str:
         return " or ".join("nothing" if a is type(None) else _type_words(a) for a in args)
     if origin is list:
         return f"list of {_type_words(args[0])}"
+    if origin is dict:
+        return f"{_type_words(args[1])} by name"
     words = {float: "number", int: "whole number", str: "text", bool: "true or false", Path: "path"}
     return words.get(annotation, "text")
 
