@@ -193,7 +193,7 @@ class Compiled:
     """The passes for one size of wave."""
 
     def __init__(self, n: int, columns: int) -> None:
-        """Compile them, which takes about 0.1 s.
+        """Compile them, which takes some tenths of a second.
 
         Args:
             n: Points of the grid along an axis, a multiple of LANES.
