@@ -54,6 +54,7 @@ def test_a_missing_probe_is_said_in_one_sentence_and_nothing_is_written(folder):
         (["--threshold", "7"], "--threshold is 7"),
         (["--model", "absent.safetensors"], "no such model file"),
         (["--reference", "2:3,0:1", "--roi", "0:1,0:4"], "--reference holds no position"),
+        (["--energy", "200"], "such as 200e3 for 200 keV"),
         (["--reference", "0:90,0:1"], "--reference 0:90,0:1 goes beyond"),
     ],
 )

@@ -8,7 +8,7 @@ from disk_patterns import disk, scan
 
 from fourdcrystal import correlation, detection, gaps
 from fourdcrystal.detectors import Correlator
-from fourdcrystal.flags import FLAGS, of_patterns
+from fourdcrystal.flags import FLAGS, of_patterns, scaled
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,13 @@ def test_a_beam_stop_wider_than_a_disk_is_said_also_where_there_is_no_background
     assert not reference.notes
     np.testing.assert_allclose(hidden.maps.centres, reference.maps.centres, atol=0.3)
     np.testing.assert_allclose(hidden.maps.reference, reference.maps.reference, atol=0.05)
+
+
+def test_fractions_that_are_no_counts_are_said_few_electrons_are_not(whole):
+    total = whole.patterns.sum((0, 1))
+    assert "no counts of electrons" in scaled(total / 1e4, 20)
+    assert scaled(total, 20) is None and scaled(total * 0.83, 20) is None
+    assert scaled(np.ones((20, 20)), 20) is None  # 20 electrons each
 
 
 def test_nan_only_in_gaps_is_no_reason_to_skip_a_pattern():

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from fourdcrystal.detectors import Detector
     from fourdcrystal.scans import Scan
 
+ENERGIES = 1e3, 3e6  # eV, of electron microscopes
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``detect``."""
@@ -86,6 +88,7 @@ def run(args: argparse.Namespace) -> None:
         scan = scan.region(x, y, args.stride)
     scan = scan.binned(args.bin)
     scans.check(scan)
+    args.output.mkdir(parents=True, exist_ok=True)  # what can't be written is said before the search
     from fourdcrystal import detection, detection_plots, scan_analysis
 
     analysis = scan_analysis.of_options(args, scan, whole)
@@ -115,6 +118,10 @@ def check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not (math.isfinite(value) and value > 0):
             raise InputError(f"--{name} is {value:g}; it must be positive and finite")
+    if args.energy is not None and not ENERGIES[0] <= args.energy <= ENERGIES[1]:
+        raise InputError(
+            f"--energy is {args.energy:g} eV; allowed are {ENERGIES[0]:g} to {ENERGIES[1]:g}, such as 200e3 for 200 keV"
+        )
 
 
 def _detector(args: argparse.Namespace) -> "Detector":

@@ -112,7 +112,12 @@ def detect(
     if found is None:
         return None
     radius = correlation.radius(scan.probe)
-    said = how.gaps.words(), gaps.direct_beam_missing(found.total, scan.probe), detector.doubts(radius)
+    said = (
+        how.gaps.words(),
+        gaps.direct_beam_missing(found.total, scan.probe),
+        flags.scaled(found.total, len(found)),
+        detector.doubts(radius),
+    )
     notes = [note for note in said if note]
     made = in_context(scan, mapped(scan, detector.method, found, analysis))
     return replace(made, in_volts=detector.in_volts, notes=(*notes, *made.notes))

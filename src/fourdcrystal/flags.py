@@ -16,6 +16,7 @@ WORDS = {
     "no_peaks": "without peaks",
     "no_lattice": "without a lattice",
 }
+FEWEST = 1000.0  # electrons that a pattern has in any experiment with more than a few disks
 SATURATED_PIXELS = 10  # at exactly the largest number
 SATURATED_COUNTS = 255.0  # least number, in the pattern's smallest, that chance doesn't repeat so often
 
@@ -43,6 +44,22 @@ def of_patterns(patterns: np.ndarray, blind: np.ndarray | None = None) -> np.nda
             if top[i] >= SATURATED_COUNTS * smallest:
                 made[i] |= FLAGS["saturated"]
     return made
+
+
+def scaled(total: np.ndarray, patterns: int) -> str | None:
+    """Says that a scan's numbers aren't electrons, in a sentence; none if they may be.
+
+    Args:
+        total: Sum of the patterns, (X, Y).
+        patterns: How many they are.
+    """
+    mean = total.sum() / max(patterns, 1)
+    if not 0 < mean < FEWEST or not (total % 1).any():
+        return None
+    return (
+        f"a pattern's numbers are fractions and add up to {mean:.3g}, so they are no counts of electrons: positions "
+        "are worse, and their uncertainties larger, than with the counts themselves"
+    )
 
 
 def counts(flags: np.ndarray) -> dict[str, int]:
