@@ -115,7 +115,7 @@ def detect(
     said = (
         how.gaps.words(),
         gaps.direct_beam_missing(found.total, scan.probe),
-        flags.scaled(found.total, len(found)),
+        flags.scaled(found.total[~how.gaps.blind], len(found)),
         detector.doubts(radius),
     )
     notes = [note for note in said if note]

@@ -16,7 +16,7 @@ WORDS = {
     "no_peaks": "without peaks",
     "no_lattice": "without a lattice",
 }
-FEWEST = 1000.0  # electrons that a pattern has in any experiment with more than a few disks
+FEWEST = 100.0  # electrons that a pattern has in any experiment with more than a few disks
 SATURATED_PIXELS = 10  # at exactly the largest number
 SATURATED_COUNTS = 255.0  # least number, in the pattern's smallest, that chance doesn't repeat so often
 
@@ -50,7 +50,7 @@ def scaled(total: np.ndarray, patterns: int) -> str | None:
     """Says that a scan's numbers aren't electrons, in a sentence; none if they may be.
 
     Args:
-        total: Sum of the patterns, (X, Y).
+        total: Sum of the patterns, pixels that count, (N,) or (X, Y).
         patterns: How many they are.
     """
     mean = total.sum() / max(patterns, 1)
