@@ -138,7 +138,8 @@ class Detector:
         at_once = max(1, AT_ONCE.get(self.device.type, AT_ONCE["cpu"]) // (stack.shape[-2] * stack.shape[-1]))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.rounded):
             made = [self.network(some, vacuum_probe) for some in stack.split(at_once)]
-        return tuple(torch.cat([part[name][:, 0, :x, :y] for part in made]) for name in ("vg", "qz"))
+        vg, qz = (torch.cat([part[name][:, 0, :x, :y] for part in made]) for name in ("vg", "qz"))
+        return vg, qz
 
     def detect(
         self, patterns: np.ndarray, probe: np.ndarray, curvature: float, threshold: float | None = None

@@ -82,11 +82,11 @@ class Learned:
 
     def __init__(self, network: refinement.Refiner, device: torch.device) -> None:
         self.network, self.device = network, device
-        self._probe, self._placed = np.zeros((0, 0)), None
+        self._probe: np.ndarray | None = None
 
     def __call__(self, patterns: np.ndarray, probe: np.ndarray, found: Peaks) -> Peaks:
         """Better peaks from patterns (N, X, Y), the vacuum probe (X, Y) and peaks."""
-        if not np.array_equal(probe, self._probe):
+        if self._probe is None or not np.array_equal(probe, self._probe):
             self._placed = refinement.placed(vacuum.of_probe(probe), self.device)
             self._probe = probe.copy()
         counts = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=self.device)
