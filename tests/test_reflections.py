@@ -75,6 +75,16 @@ def test_thermal_vibration_damps_by_debye_and_waller():
     assert moving / still == pytest.approx(np.exp(-0.5 * g**2 / 4))
 
 
+def test_b_is_the_tables_or_given_for_all_or_for_single_elements():
+    table = scattering.b_factors(STRONTIUM_TITANATE, Thermal())
+    assert scattering.b_factors(STRONTIUM_TITANATE, Thermal(elements={"Ti": 0.44})) == table | {"Ti": 0.44}
+    given = Thermal(B=0.6, elements={"O": 0.72, "Au": 3})
+    assert scattering.b_factors(STRONTIUM_TITANATE, given) == {"Sr": 0.6, "Ti": 0.6, "O": 0.72}
+    assert set(scattering.b_factors(STRONTIUM_TITANATE, Thermal(model="none", elements={"O": 1})).values()) == {0.0}
+    with pytest.raises(InputError, match=r"specimen.thermal.elements: Xx is no element"):
+        scattering.b_factors(SILICON, Thermal(elements={"Xx": 1}))
+
+
 def test_every_reflection_on_the_ewald_sphere_is_found_and_no_other():
     turn = Rotation.random(rng=np.random.default_rng(2)).as_matrix()
     found = reflections.reflections(SAPPHIRE, turn, 0.9, [ENERGY], 0.08)

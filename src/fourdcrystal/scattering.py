@@ -71,11 +71,16 @@ def interaction(energy: float) -> float:
 
 
 def b_factors(structure: "Structure", thermal: Thermal) -> dict[str, float]:
-    """Isotropic B = 8π²⟨u²⟩ of every element [Å²]: given, from the table of elements, or zero."""
+    """Isotropic B = 8π²⟨u²⟩ of every element [Å²]: given, from the table of elements, or zero.
+
+    Raises:
+        InputError: if a B is given for what is no element.
+    """
+    if unknown := sorted(set(thermal.elements) - set(lobato())):
+        raise InputError(f"specimen.thermal.elements: {unknown[0]} is no element; allowed are symbols such as Si")
     symbols = sorted({site.specie.symbol for site in structure})
     if thermal.model == "none":
         return dict.fromkeys(symbols, 0.0)
-    if thermal.B is not None:
-        return dict.fromkeys(symbols, thermal.B)
     limit = LARGEST_B_IN_COMPOUNDS if len(symbols) > 1 else math.inf
-    return {s: min(ELEMENTAL_B.get(s, USUAL_B), limit) for s in symbols}
+    usual = {s: min(ELEMENTAL_B.get(s, USUAL_B), limit) if thermal.B is None else thermal.B for s in symbols}
+    return {s: thermal.elements.get(s, b) for s, b in usual.items()}

@@ -68,6 +68,9 @@ class Microscope(Section):
 
 
 # ------------------------------------------------------------------------------------------------------------ specimen
+BFactor = Annotated[float, Field(ge=0, le=20)]
+
+
 class Thermal(Section):
     """Thermal vibration of the atoms."""
 
@@ -75,6 +78,7 @@ class Thermal(Section):
         "debye_waller", description="damped scattering factors, or an average over displaced atoms"
     )
     B: float | None = Quantity(None, "Å²", "isotropic B = 8π²u² of every element; none: per element", ge=0, le=20)
+    elements: dict[str, BFactor] = Quantity({}, "Å²", "B of single elements, such as {Si: 0.5}, instead of the above")
     configurations: int = Quantity(8, "", "displaced copies that frozen_phonon averages over", ge=1, le=1000)
 
 
