@@ -33,6 +33,12 @@ WANTED = {
     "coverage": "0.62-0.74",
 }
 CURVES = ("thickness [Å]", "dose", "mistilt [mrad]", "semi-angle [mrad]", "background", "ellipticity", "centring error")
+UNITS = {  # of conditions, on the axes
+    "dose": "dose [electrons]",
+    "background": "background [of electrons]",
+    "ellipticity": "ellipticity [ratio - 1]",
+    "centring error": "centring error [px]",
+}
 DRAWN = ("multicorr", "multicorr, root", "edge fit", "learned", "network, learned", "network, learned, in the lattice")
 OURS = ("disk fit", "learned", "network")  # what is more than classical
 
@@ -123,7 +129,7 @@ def curves(path: Path, table: pd.DataFrame) -> None:
     kinds = [kind for kind in CURVES if (table["kind"] == kind).any()]
     names = ("position_median_px", "strain_rmse", "score_weighted", "tilt_median_mrad")
     thick = table[(table["kind"] == "thick") & (table["value"] == "all")]
-    with plots.figure(path, len(names), len(kinds), (2.6, 2.0)) as (_, axes):
+    with plots.figure(path, len(names), len(kinds), (2.6, 2.0)) as (figure, axes):
         for column, kind in enumerate(kinds):
             rows = table[table["kind"] == kind]
             if kind in CURVES[4:]:  # the undisturbed value is the base condition's
@@ -142,13 +148,13 @@ def curves(path: Path, table: pd.DataFrame) -> None:
                     part = rows[rows["method"] == DRAWN[-1]].assign(value=lambda t: t["value"].astype(float))
                     part = part.sort_values("value")
                     panel.plot(part["value"], part["position_floor_px"], "k:", label="shot-noise floor")
-                    panel.set_title(kind)
+                    panel.set_title(UNITS.get(kind, kind))
                 if kind == "dose":
                     panel.set_xscale("log")
                 panel.set_ylim(0, 1.02 if name == "score_weighted" else None)
                 if column == 0:
                     panel.set_ylabel(title(name))
-        axes[0, 0].legend(fontsize=5)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(DRAWN) + 1)
 
 
 def error_maps(path: Path, drawn: list[Any]) -> None:
