@@ -28,6 +28,7 @@ from fourdcrystal import (
     scan_files,
     scan_rosettasciio,
     sheet,
+    source_files,
     stores,
     supercell,
 )
@@ -325,3 +326,15 @@ def test_an_aperture_s_picture_can_neither_run_code_nor_fill_the_memory(tmp_path
     with pytest.raises(InputError, match="can't be read as a picture"):
         probe.spectrum(Grid(64, 20.0), 2e5, 5.0, Microscope(aperture=Aperture(shape="image", image=path)))
     assert not trace.exists()
+
+
+def test_a_symmetry_operation_of_thousands_of_digits_is_refused_before_it_is_read(tmp_path):
+    """pymatgen's pattern for operations takes hours for it: a finding of the fuzzer."""
+    path = tmp_path / "long.cif"
+    path.write_text(
+        "data_x\n_cell_length_a 4\n_cell_length_b 4\n_cell_length_c 4\n_cell_angle_alpha 90\n_cell_angle_beta 90\n"
+        "_cell_angle_gamma 90\nloop_\n_symmetry_equiv_pos_as_xyz\n 'x,y," + 20_000 * "1" + "'\n"
+        "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nSi 0 0 0\n"
+    )
+    with pytest.raises(InputError, match="a symmetry operation of 20004 characters; at most 200"):
+        source_files.structures(path)

@@ -20,6 +20,7 @@ from fourdcrystal.sources import PARTIAL_OCCUPANCY, UNREADABLE, Entry, ordered, 
 from fourdcrystal.structurefiles import KINDS, kind, members
 
 MOST_SITES = 500_000  # of a CIF before equal ones are merged; Limits.max_sites bounds what is simulated
+LONGEST = 200  # characters of a symmetry operation: its reader's pattern takes the cube of a number's digits
 _OPERATIONS = (
     "_space_group_symop_operation_xyz",
     "_symmetry_equiv_pos_as_xyz",
@@ -40,10 +41,10 @@ def _read(path: Path) -> list[Structure]:
 
 
 def _check_size(path: Path) -> None:
-    """Refuse a CIF that would keep its reader busy for hours: one of many sites, or of few in many symmetric copies.
+    """Refuse a CIF that would keep its reader busy for hours: many sites or symmetric copies, endless operations.
 
     Raises:
-        ValueError: saying how many.
+        ValueError: saying which, and how many are read.
     """
     for block in CifFile.from_file(path).data.values():
         positions = block.data.get("_atom_site_fract_x", [])
@@ -51,6 +52,9 @@ def _check_size(path: Path) -> None:
         count = (1 if isinstance(positions, str) else len(positions)) * min(max(len(operations), 1), 192)
         if count > MOST_SITES:
             raise ValueError(f"up to {count} sites; at most {MOST_SITES} are read")
+        longest = max(map(len, [operations] if isinstance(operations, str) else operations), default=0)
+        if longest > LONGEST:
+            raise ValueError(f"a symmetry operation of {longest} characters; at most {LONGEST} are read")
 
 
 def structures(path: Path) -> list[Structure]:
