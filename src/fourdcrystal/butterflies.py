@@ -47,6 +47,7 @@ def order(n: int) -> np.ndarray:
     """Which frequency is at each place after stages that halve frequencies, (n,)."""
 
     def halved(frequencies: np.ndarray, stages: Sequence[int]) -> np.ndarray:
+        """Frequencies in the order in which the stages leave them."""
         if not stages:
             return frequencies
         return np.concatenate([halved(frequencies[q :: stages[0]], stages[1:]) for q in range(stages[0])])
@@ -260,12 +261,15 @@ class Emitter:
         """Reading from lines, and writing to them."""
 
         def place(first: ir.Value, offset: int) -> ir.Value:
+            """Where a number of all lines is."""
             return self.at(lines, (first, 2 * LANES), (offset, 2 * LANES))
 
         def read(first: ir.Value, offset: int, _: int) -> Complex:
+            """A number of all lines."""
             return self.load_pair(place(first, offset))
 
         def write(first: ir.Value, offset: int, _: int, value: Complex) -> None:
+            """Keep a number of all lines."""
             self.store_pair(value, place(first, offset))
 
         return read, write

@@ -64,6 +64,7 @@ def draw(centres_px: Any, weights: Any, qz: Any, shape: tuple[int, int], width: 
     xp = array_namespace(centres_px, weights, qz)
 
     def profile(axis: int) -> Any:  # (..., N, n)
+        """K along one axis for every reflection, (..., N, n)."""
         pixels = xp.arange(shape[axis], dtype=centres_px.dtype, device=device(centres_px))
         exponent = (pixels - centres_px[..., axis, None]) ** 2 / (2 * width**2)
         # numbers too small for their type are as slow to make as to multiply

@@ -106,6 +106,7 @@ class ComplexReLU(nn.Module):
     """ReLU of the real and of the imaginary part (Trabelsi et al. 2018, section 3.4)."""
 
     def forward(self, z: Tensor) -> Tensor:
+        """Apply the non-linearity to both parts of z, of any shape."""
         return torch.complex(z.real.relu(), z.imag.relu())
 
 
@@ -127,6 +128,7 @@ class ResidualBlock(nn.Module):
         self.gain = nn.Parameter(torch.tensor(0.25))  # residual branches start small: no normalisation is needed
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, X, Y) to (B, outputs, X, Y)."""
         return self.activation(self.shortcut(x) + self.gain * self.second(self.activation(self.first(x))))
 
 
@@ -163,6 +165,7 @@ class UNet(nn.Module):
         activation: type[nn.Module] = ComplexReLU if complex_valued else nn.ReLU
 
         def stage(inputs: int, outputs: int) -> nn.Sequential:
+            """The residual blocks of one level and side."""
             widths = [inputs] + [outputs] * blocks
             return nn.Sequential(*(ResidualBlock(a, b, convolution, activation) for a, b in pairwise(widths)))
 

@@ -105,6 +105,7 @@ class CCUNet(DiskNetwork):
         self.head = layers.RealConv2d(model.width, 2 * area, 1)
 
     def maps(self, pattern: Tensor, probe: Tensor) -> Tensor:
+        """See :meth:`DiskNetwork.maps`; (B, 1, X, Y) each to (B, 2, X, Y)."""
         correlation = torch.fft.irfft2(self.correlation(pattern, probe), s=pattern.shape[-2:])
         # hybrid and phase correlations have other scales than the pattern
         correlation = correlation / correlation.square().mean((-2, -1), keepdim=True).sqrt().clamp(min=1e-6)
@@ -128,6 +129,7 @@ class FCUNet(DiskNetwork):
         self.head = layers.RealConv2d(2 * model.width, 2, 1)
 
     def maps(self, pattern: Tensor, probe: Tensor) -> Tensor:
+        """See :meth:`DiskNetwork.maps`; (B, 1, X, Y) each to (B, 2, X, Y)."""
         image = torch.fft.irfft2(self.correlation(pattern, probe), s=pattern.shape[-2:])
         # the whole spectrum with zero frequency in the middle: neighbours in frequency are neighbours on the grid
         spectrum = torch.fft.fftshift(torch.fft.fft2(image, norm="ortho"), dim=(-2, -1))

@@ -62,15 +62,19 @@ class Passes(Emitter):
         real = self.at(samples, (block, 2 * part))
 
         def sample(first: ir.Value, offset: int) -> ir.Value:
+            """Where a sample in real space is."""
             return self.at(real, (first, LANES), (offset, LANES))
 
         def read(first: ir.Value, offset: int, _: int) -> Complex:
+            """A sample in real space."""
             return self.load_pair(sample(first, offset), part)
 
         def write(first: ir.Value, offset: int, _: int, value: Complex) -> None:
+            """Keep a sample in real space."""
             self.store_pair(value, sample(first, offset), part)
 
         def multiplied(first: ir.Value, offset: int, value: Complex) -> Complex:
+            """A number times its sample; its power is kept where it is asked for."""
             for seen in intensity:
                 self.store(self.power(value), self.at(seen, (block, part), (first, LANES), (offset, LANES)))
             return self.times(value, self.load_pair(sample(first, offset), part))
@@ -90,6 +94,7 @@ class Passes(Emitter):
         own, part = self.at(kernel, (block, PAIR * self.n)), LANES * self.n
 
         def multiplied(first: ir.Value, offset: int, value: Complex) -> Complex:
+            """A number times its kernel; its power is kept where a camera sees it."""
             value = self.times(value, self.load_pair(self.at(own, (first, LANES), (offset, LANES)), part))
             if name == "filter_seen":
                 place = self.builder.add(first, INTEGER(offset))
@@ -98,6 +103,7 @@ class Passes(Emitter):
             return value
 
         def write(first: ir.Value, offset: int, _: int, value: Complex) -> None:
+            """Keep, or add, a spectrum's number times its kernel."""
             there = self.at(*result, (block, 2 * part), (first, LANES), (offset, LANES))
             value = multiplied(first, offset, value)
             if name == "forward_add":
@@ -105,6 +111,7 @@ class Passes(Emitter):
             self.store_pair(value, there, part)
 
         def read(first: ir.Value, offset: int, _: int) -> Complex:
+            """A number of a spectrum."""
             return self.load_pair(self.at(own, (first, LANES), (offset, LANES)), part)
 
         outside = self.on(lines)
@@ -124,15 +131,18 @@ class Passes(Emitter):
         half, dropped, zero = self._columns // 2, self.n - self._columns, ir.Constant(VECTOR, [0.0] * LANES)
 
         def column(first: ir.Value, offset: int, least: int) -> ir.Value | None:
+            """Where a column is kept; None if it is dropped."""
             if half <= least < self.n - half:
                 return None
             return self.at(wave, (first, PAIR), (offset if least < half else offset - dropped, PAIR))
 
         def read(first: ir.Value, offset: int, least: int) -> Complex:
+            """A column's number, zero where it is dropped."""
             place = column(first, offset, least)
             return (zero, zero) if place is None else self.load_pair(place)
 
         def write(first: ir.Value, offset: int, least: int, value: Complex) -> None:
+            """Keep a column's number unless it is dropped."""
             if (place := column(first, offset, least)) is not None:
                 self.store_pair(value, place)
 

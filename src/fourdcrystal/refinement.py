@@ -66,6 +66,7 @@ class Around(nn.Module):
         self.gain = nn.Parameter(torch.tensor(0.25))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Rays (N, RAYS, width) to the same, each with what its neighbours on the circle know."""
         return torch.addcmul(x, self.gain, _circular(_circular(x, self.first), self.second))
 
 

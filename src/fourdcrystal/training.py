@@ -40,6 +40,7 @@ class History(callbacks.Callback):
         self._first_step, self.ended = 0, False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Begin to count time and steps."""
         self._started = self._mark = self._said = time.monotonic()
         self._first_step = trainer.global_step
         if (stopping := trainer.early_stopping_callback) is not None and stopping.stopped_epoch:
@@ -48,10 +49,12 @@ class History(callbacks.Callback):
             print(f"{trainer.world_size} processes", flush=True)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Say how far it is, if nothing was said for long."""
         if time.monotonic() - self._said > SILENCE:
             self._say(trainer, "")
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keep and say the epoch's figures."""
         if trainer.global_step == self._first_step:
             return  # a resumed training ends, once more, the epoch after which it was saved
         now = time.monotonic()
@@ -63,6 +66,7 @@ class History(callbacks.Callback):
         self._say(trainer, f": loss {row['train_loss']:.4f}, validation {validation:.4f}")
 
     def on_train_end(self, *_: Any) -> None:
+        """Note that Lightning has done what it does at the end."""
         self.ended = True
 
     def _say(self, trainer: lightning.Trainer, losses: str) -> None:
@@ -74,9 +78,11 @@ class History(callbacks.Callback):
             print(f"step {trainer.global_step}/{self.steps}{losses}, {rate:.2f} steps/s, {when}", flush=True)
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
         return {"rows": self.rows, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with what a checkpoint kept."""
         self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
 
 
