@@ -46,8 +46,7 @@ def named(name: str, device: str | torch.device = "cpu") -> Refinement | None:
     Args:
         name: ``none``, ``learned`` (the network that is shipped, src/fourdcrystal/data/refiner.md),
             ``disk`` (fits of disks with any contrast inside, :mod:`fourdcrystal.diskfit`),
-            ``edge`` (fits
-            of the disks' edges, :mod:`fourdcrystal.edgefit`), or the file of a learned refiner
+            ``edge`` (fits of the disks' edges, :mod:`fourdcrystal.edgefit`), or the file of a learned refiner
             (:mod:`fourdcrystal.refinement`).
         device: Where to compute.
 
