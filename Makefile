@@ -32,9 +32,10 @@ demo: $(VENV)/.demo ## the whole factory at small scale: results/report.html, a 
 test: $(VENV)/.test ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
-lint: $(VENV)/.test ## ruff, snakefmt, snakemake --lint
+lint: $(VENV)/.test ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 

@@ -26,7 +26,7 @@ import accuracy_report as report
 import numpy as np
 import pandas as pd
 
-from fourdcrystal import detection, evaluation, held_out, modelfile, refinements, scan_files, scan_truth
+from fourdcrystal import detection, evaluation, held_out, modelfile, refinements, scan_files, scan_truth, significance
 from fourdcrystal import metrics as figures
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.evaluation import CLASSICAL
@@ -75,8 +75,8 @@ def found_by_all(given: Sample, counts: np.ndarray, model: Path) -> Iterator[tup
     found = evaluation.found_by(Detector.load(model).detect, given, counts)
     yield "network", found, True
     # only what counts stand behind, as in `detect`
-    better = evaluation.found_by(Detector.load(model, refine=refinements.named("learned")).detect, given, counts)
-    yield "network, learned", better, True
+    better = evaluation.as_detected(found, given, counts)
+    yield "network, learned", better.where(significance.sure(better)), True
     yield "network, learned, in the lattice", evaluation.in_lattice(better, given), True
 
 
@@ -104,6 +104,23 @@ def groups(name: str, given: Sample) -> Iterator[tuple[str, object, np.ndarray]]
         yield "crystal", crystal, thick & usual & (table["crystal"] == crystal).to_numpy()
 
 
+def found_by_both(given: Sample, found: dict[str, Peaks]) -> np.ndarray:
+    """Reflections that correlation finds and `detect`, too: what positions can be compared on, (N,) bool."""
+    both = np.zeros((2, len(given.true.pattern)), bool)
+    for row, name in enumerate((CANDIDATES, "network, learned")):
+        both[row, evaluation.matched(found[name], given, SETTINGS).true] = True
+    return both.all(0)
+
+
+def shared_errors(found: Peaks, given: Sample, shared: np.ndarray) -> np.ndarray:
+    """Median error of each pattern's positions on some reflections [px], (P,); NaN where none of them was found."""
+    matches = evaluation.matched(found, given, SETTINGS)
+    rows = shared[matches.true]
+    off = found.positions[matches.found[rows]] - given.true.positions[matches.true[rows]]
+    medians = pd.Series(np.hypot(*off.T)).groupby(given.true.pattern[matches.true[rows]]).median()
+    return medians.reindex(range(len(given.dq))).to_numpy()
+
+
 def score(given: Sample, quick: bool, model: Path) -> pd.DataFrame:
     """All figures of all methods under all conditions."""
     every, rows = list(conditions(given, quick)), []
@@ -111,12 +128,23 @@ def score(given: Sample, quick: bool, model: Path) -> pd.DataFrame:
         for name, value, some, dose in every:
             counts = some.counts(dose, np.random.default_rng([7, int(dose), round(1000 * value)]))
             least = evaluation.floors(some, dose)
-            for method, found, in_volts in found_by_all(some, counts, model):
+            every_method = list(found_by_all(some, counts, model))
+            shared = found_by_both(some, {method: found for method, found, _ in every_method})
+            for method, found, in_volts in every_method:
                 columns = evaluation.scored(found, some, SETTINGS, in_volts, least)
+                columns["shared_px"] = shared_errors(found, some, shared)
+                # of volts, too, the squares' roots at each pattern's best scale, as of every other intensity
+                squares = replace(found, intensity=found.intensity**2) if in_volts else found
+                unscaled = evaluation.scored(squares, some, SETTINGS, in_volts=False)
                 for kind, of, mask in groups(name, some):
                     picked = {k: v[mask] for k, v in columns.items()}
                     about = {"kind": kind, "value": value if of is None else of, "dose": dose, "method": method}
-                    rows.append(about | figures.summary(picked, some.dq[mask]))
+                    seen = picked["shared_px"][np.isfinite(picked["shared_px"])]
+                    more = {"position_shared_px": np.median(seen) if len(seen) else np.nan}
+                    more["r_scaled"] = figures.summary({k: v[mask] for k, v in unscaled.items()}, some.dq[mask])[
+                        "r_factor"
+                    ]
+                    rows.append(about | figures.summary(picked, some.dq[mask]) | more)
             progress.add(len(some.dq))
     return pd.DataFrame(rows)
 

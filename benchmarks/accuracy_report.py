@@ -11,23 +11,35 @@ from fourdcrystal import files, metrics, plots, scan_truth
 
 COLUMNS = {
     "position_median_px": ("position [px]", 1, ".3f"),
+    "position_shared_px": ("same disks [px]", 1, ".3f"),
     "position_joint_px": ("after joint fit [px]", 1, ".3f"),
     "position_floor_px": ("shot-noise floor [px]", 1, ".3f"),
     "coverage": ("within 1 σ", 1, ".2f"),
     "score": ("score", 1, ".3f"),
     "score_weighted": ("weighted score", 1, ".3f"),
     "r_factor": ("R", 1, ".2f"),
+    "r_scaled": ("R, best scale", 1, ".2f"),
     "strain_rmse": ("strain RMSE [%]", 100, ".3f"),
     "tilt_median_mrad": ("tilt [mrad]", 1, ".1f"),
     "untilted_median_mrad": ("no tilt [mrad]", 1, ".1f"),
 }
 SCAN_COLUMNS = ("F1", "position_median_px", "position_rms_px", "strain_rmse")
-LOWER = ("position_median_px", "position_joint_px", "r_factor", "strain_rmse", "tilt_median_mrad")
+LOWER = (
+    "position_median_px",
+    "position_shared_px",
+    "position_joint_px",
+    "r_factor",
+    "r_scaled",
+    "strain_rmse",
+    "tilt_median_mrad",
+)
 WANTED = {
     "position_median_px": "<= 0.10 and <= 0.35 x best",
+    "position_shared_px": "<= 0.10 and <= 0.35 x best",
     "position_joint_px": "<= 0.04",
     "score_weighted": ">= best + 0.15",
     "r_factor": "<= 0.5 x best",
+    "r_scaled": "<= 0.5 x best",
     "strain_rmse": "<= 0.08 % and <= 0.4 x best",
     "tilt_median_mrad": "<= 2",
     "coverage": "0.62-0.74",
@@ -173,5 +185,8 @@ def error_maps(path: Path, drawn: list[Any]) -> None:
             off = 100 * (found.maps.strain.values - scan_truth.strains(scan, found.maps))[:, 0]
             shown = strain.imshow(off.reshape(scan.grid), vmin=-0.3, vmax=0.3, cmap="RdBu")
             plots.colour_bar(figure, shown, strain, "%")
-            position.set_title(f"{name}\nmedian position error", fontsize=7)
-            strain.set_title("error of e_xx", fontsize=7)
+            position.set_title(f"{name.replace(': ', chr(10))}\nmedian position error", fontsize=6)
+            strain.set_title("error of e_xx", fontsize=6)
+            strain.set_xlabel("position $r_y$", fontsize=6)
+            for map_ in (position, strain) if column == 0 else ():
+                map_.set_ylabel("position $r_x$", fontsize=6)

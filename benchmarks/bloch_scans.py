@@ -16,9 +16,9 @@ from scipy.ndimage import map_coordinates
 
 from fourdcrystal import correlation, files, labels, orientation, rocking, scattering, simulated_scans
 from fourdcrystal.electrons import wavelength
+from fourdcrystal.instrument_settings import Thermal
 from fourdcrystal.progress import Progress
 from fourdcrystal.scan_settings import Simulated
-from fourdcrystal.settings import Thermal
 
 SHAPE, DQ, ENERGY, SEMIANGLE = (256, 256), 0.0125, 200e3, 2.2  # px, 1/Å, eV, mrad: disks of 7 px
 EDGE = 0.35  # px; softness of the aperture's edge

@@ -6,7 +6,7 @@ next run's), or everything; half of the times at any moment of the job's life, h
 every kill whatever can be opened is verified. The next run goes on with what was left; in the end the result is
 compared byte for byte.
 
-    python benchmarks/crashes.py /tmp/crashes --kills 25 --seed 1
+    python benchmarks/crashes.py results/crashes --kills 25 --seed 1
 
 adds 25 kills to the tally in that folder and prints all of them; docs/decisions/0034-killed-at-any-moment.md has a run.
 """
@@ -105,6 +105,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def killed(pids: list[int]) -> None:
+    """End processes at once, those that are still there."""
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)

@@ -2,9 +2,10 @@
 
 Scans of noisy disks on a lattice are written as .npy files; every method then opens its file, finds all disks and
 places them. On a machine that does other things, too, only CPU time compares. py4DSTEM runs in an environment of its
-own (it needs NumPy 1), such as the one that tests/test_other_programs.py makes in .cache/services:
+own (it needs NumPy 1), made once under .cache/services as for tests/test_other_programs.py; if it can't be made, it is
+left out, in words.
 
-    PY4DSTEM_PYTHON=/path/to/bin/python python benchmarks/detection_speed.py
+    python benchmarks/detection_speed.py [--pixels 128 256] [--refine learned]
 """
 
 import argparse
@@ -20,9 +21,13 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from fourdcrystal import correlation, detection, detectors, files, scan_files, search
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from services import environments
 
 ELECTRONS, SPACING = 1e5, 4.5  # per pattern; of the disks, in radii
 THRESHOLD = 0.02
@@ -97,9 +102,11 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="Markdown file for the table")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    other = os.environ.get("PY4DSTEM_PYTHON")
-    if other is None:
-        print("py4DSTEM is left out: PY4DSTEM_PYTHON names no interpreter that has it", file=sys.stderr)
+    other = None
+    try:
+        other = environments.python("py4dstem", environments.PY4DSTEM)
+    except pytest.skip.Exception as reason:
+        print(f"py4DSTEM is left out: {reason}", file=sys.stderr)
     about = f"{date.today()}, {platform.machine()}, {platform.processor() or 'CPU'}, one process with one thread"
     lines = [
         f"Patterns from file to peaks. {about}.",

@@ -4,7 +4,7 @@ Nothing is known about the frame, so this is a qualitative look: the number of p
 lattice that fits best, and their RMS distance from it. The probe is taken to be round and as large as the brightest
 disk.
 
-    python benchmarks/frame.py ../shared/data/patterns/dd020.dm3 -o frame.png
+    python benchmarks/frame.py dd020.dm3 -o frame.png
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fourdcrystal import correlation, lattice, plots, refinements, scan_files, scans, significance
+from fourdcrystal import correlation, lattice, plots, refinements, scan_checks, scan_files, significance
 from fourdcrystal.peaks import Peaks
 
 FIRST = 0.03  # of the detector's side; about how large a disk is looked for
@@ -33,7 +33,8 @@ def found(image: np.ndarray, probe: np.ndarray, threshold: float) -> dict[str, P
         name: correlation.detect(image[None], probe, threshold=threshold, **options)
         for name, options in CLASSICAL.items()
     }
-    candidates = significance.single(probe, significance.confirmed(image[None], probe, made["multicorr, root"]))
+    judged = significance.judged(image[None], probe, made["multicorr, root"])
+    candidates = significance.single(probe, judged.where(significance.sure(judged)))
     for kind in ("edge", "disk", "learned"):
         refine = refinements.named(kind)
         made[refine.name] = refine.apply(image[None], probe, candidates)
@@ -50,7 +51,7 @@ def main() -> None:
     if not args.frame.exists():
         sys.exit(f"{args.frame} is not here: nothing to look at")
     image = np.asarray(scan_files.load(args.frame)["patterns"], dtype=float).clip(min=0)
-    radius = args.radius or scans.edge_radius(np.sqrt(image), FIRST * min(image.shape))
+    radius = args.radius or scan_checks.edge_radius(np.sqrt(image), FIRST * min(image.shape))
     probe = correlation.round_probe(image.shape, correlation.brightest_disk(image, radius), radius)
     print(f"{args.frame.name}, {date.today()}, {platform.machine()}, disks of {radius:.2f} px\n")
     print(

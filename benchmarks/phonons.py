@@ -16,7 +16,7 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from fourdcrystal import orientation, scattering, simulation, supercell
-from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal
+from fourdcrystal.instrument_settings import DetectorSettings, Microscope, Specimen, Thermal
 
 THICKNESS = [100.0, 200.0]
 SAMPLING = 0.14  # Å; the statistics of displacements hardly depend on it
@@ -77,6 +77,7 @@ def main() -> None:
 
 
 def picture(numbers: list[int], curves: dict[str, np.ndarray], shown: tuple, path: Path) -> None:
+    """Draw how the mean settles with the number of configurations, and patterns of some."""
     import matplotlib
 
     matplotlib.use("Agg")

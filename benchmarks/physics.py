@@ -26,8 +26,8 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from fourdcrystal import bloch, fourier_series, scattering, simulation, supercell
+from fourdcrystal.instrument_settings import DetectorSettings, Microscope, Specimen, Thermal
 from fourdcrystal.propagation import CUTOFF, fast_length
-from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal
 
 Beam = tuple[float, float]
 OFF_AXIS = {"on axis": (0.0, 0.0), "3 mrad off": (0.12, -0.06), "17 mrad off": (0.6, -0.35)}  # 1/Å, 200 keV
@@ -54,10 +54,12 @@ class Case:
 
     @cached_property
     def edge(self) -> float:
+        """Lateral edge of the box [Å]."""
         return self.crystal.lattice.a * self.repeats[0]
 
     @cached_property
     def b(self) -> dict[str, float]:
+        """B of every element [Å²]."""
         return scattering.b_factors(self.crystal, Thermal())
 
     @cached_property
@@ -72,6 +74,7 @@ class Case:
 
 
 def cubic(group: str, a: float, species: list[str], sites: list[list[float]], layers: int, sets: Beam) -> Case:
+    """A cubic crystal whose layers lie between the slices."""
     made = Structure.from_spacegroup(group, Lattice.cubic(a), species, sites)
     made.translate_sites(range(len(made)), [0, 0, 0.5 / layers])
     return Case(made, made, (4, 4), a / layers, sets)
@@ -95,6 +98,7 @@ def sapphire() -> Case:
 
 @cache
 def cases() -> dict[str, Case]:
+    """The crystals, by name."""
     return {
         "Si": cubic("Fd-3m", 5.431, ["Si"], [[0] * 3], 4, (3.0, 0.8)),
         "GaAs": cubic("F-43m", 5.6533, ["Ga", "As"], [[0] * 3, [0.25] * 3], 4, (3.0, 1.2)),
@@ -195,11 +199,13 @@ def residual(found: np.ndarray, exact: np.ndarray) -> str:
 
 
 def beams(case: Case) -> Iterator[tuple[str, float, Beam]]:
+    """Direction, energy and lateral frequencies [1/Å] of the beams that a crystal is seen with."""
     for where, energy in BEAMS:
         yield where, energy, case.direction(OFF_AXIS[where])
 
 
 def ways_table(names: list[str]) -> None:
+    """Print how far ways of multislice are from the wave equation."""
     print(f"| crystal, beam | {' | '.join(map(str, WAYS))} |\n|---|{'---|' * len(WAYS)}")
     for name in names:
         case = cases()[name]
@@ -210,6 +216,7 @@ def ways_table(names: list[str]) -> None:
 
 
 def bloch_table(names: list[str], folder: Path) -> None:
+    """Print how far the three engines are from each other, and draw their curves."""
     print("| crystal, beam | Bloch waves | multislice, Bloch waves | multislice, wave equation | the latter two |")
     print("|---|---|---|---|---|")
     curves = {}
@@ -227,6 +234,7 @@ def bloch_table(names: list[str], folder: Path) -> None:
 
 
 def convergence_table(name: str) -> None:
+    """Print how Bloch waves converge with the number of beams."""
     case = cases()[name]
     exact = integrated(case, 200e3, (0.0, 0.0))
     ours = on_lattice(case, multislice(case, BEST, [200e3], (0.0, 0.0))[0], exact)
@@ -238,6 +246,7 @@ def convergence_table(name: str) -> None:
 
 
 def picture(curves: dict, path: Path) -> None:
+    """Draw intensities over thickness, one panel for each case."""
     import matplotlib
 
     matplotlib.use("Agg")

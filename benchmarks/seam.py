@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from fourdcrystal import fourier_series, orientation, reflections, scattering, simulation, supercell
 from fourdcrystal.electrons import wavelength
-from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal
+from fourdcrystal.instrument_settings import DetectorSettings, Microscope, Specimen, Thermal
 
 ROLL = 0.3  # rad
 REACH = 0.9  # 1/Å; disks up to here
@@ -40,10 +40,12 @@ class Crystal:
 
     @cached_property
     def b(self) -> dict[str, float]:
+        """B of every element [Å²]."""
         return scattering.b_factors(self.structure, Thermal())
 
     @cached_property
     def rotation(self) -> np.ndarray:
+        """Brings the zone axis along the beam, (3, 3)."""
         return orientation.along_beam(self.structure, self.axis)
 
     @cached_property

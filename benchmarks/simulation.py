@@ -55,6 +55,7 @@ def settings(points: int, slices: int, waves: int, thicknesses: int, orientation
 
 
 def floor(points: int, slices: int, waves: int) -> Callable[[], None]:
+    """The transforms that no multislice can do without, by FFTW at its best."""
     wave = pyfftw.zeros_aligned((points, points), dtype="complex64")
     there, back = (
         pyfftw.FFTW(wave, wave, axes=(0, 1), direction=d, flags=("FFTW_PATIENT",))
@@ -101,6 +102,7 @@ def idiomatic(
 
 
 def whole_rule(chosen: Settings, crystal: Crystal, folder: Path) -> Callable[[], None]:
+    """What the rules supercells and simulate do for a crystal, files included."""
     folder.mkdir()
     stores = (folder / f"{turn}.zarr" for turn in itertools.count())  # an older one would be taken over, not made again
 
@@ -114,6 +116,7 @@ def whole_rule(chosen: Settings, crystal: Crystal, folder: Path) -> Callable[[],
 
 
 def cpu_seconds(run: Callable[[], object]) -> float:
+    """CPU time that a function takes [s]."""
     start = time.process_time()
     run()
     return time.process_time() - start

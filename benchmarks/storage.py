@@ -232,6 +232,8 @@ def written(store: Path, crystal: Crystal, settings: Settings) -> np.ndarray:
     exact = []
 
     class Copying(production.Instrument):
+        """An instrument that keeps a copy of its patterns before they are rounded."""
+
         def simulate(self, *args: Any) -> Simulated:
             found = super().simulate(*args)
             exact.append(found.cbed)

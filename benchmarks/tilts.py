@@ -23,7 +23,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from fourdcrystal import scattering, simulation, supercell
 from fourdcrystal.electrons import wavelength
-from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal
+from fourdcrystal.instrument_settings import DetectorSettings, Microscope, Specimen, Thermal
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "patterns"
 ENERGY = 200e3
@@ -54,10 +54,12 @@ class Measurement:
 
     @property
     def edges(self) -> np.ndarray:
+        """Lateral edges of the box of whole cells [Å], (2,)."""
         return np.array([self.cells[0] * self.a, self.cells[1] * self.a / 2**0.5])
 
     @property
     def edge(self) -> float:
+        """Their mean: the box is taken to be square [Å]."""
         return float(self.edges.mean())
 
     @property
@@ -68,6 +70,7 @@ class Measurement:
         return Structure(cubic.lattice.matrix @ stretch, cubic.species, cubic.frac_coords)
 
     def box(self, thickness: float) -> supercell.Supercell:
+        """The crystal under the beam, guest atoms drawn at random."""
         cell = supercell.cut(self.structure, ROTATION, (self.edge, self.edge), thickness)
         symbol, share = self.guest
         swapped = np.random.default_rng(0).random(len(cell.numbers)) < share
@@ -171,6 +174,7 @@ def main() -> None:
 
 
 def picture(hkl: np.ndarray, theirs: np.ndarray, ours: np.ndarray, path: Path) -> None:
+    """Draw measured and simulated intensities over tilt, reflection by reflection."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -60,7 +60,7 @@ def fill(writer: stores.Writer, made: stores.Axes, rng: np.random.Generator) -> 
     for i in range(len(made.orientations)):
         cbed = probe[:, :, None] * rng.uniform(0.1, 0.9, (1, 2, len(made.thickness), 1, 1))
         table = reflections(5 + i)
-        weights = labels.weights(table, 200e3, SETTINGS.labels)
+        weights = labels.weights(table.g, table.vg, 200e3, SETTINGS.labels)
         vg, qz = labels.draw(labels.positions(table.g, DQ, SHAPE), weights, table.g[:, 2], SHAPE, SETTINGS.labels.width)
         writer.put(i, cbed, vg[None], qz[None], table, np.full((1, 2, len(made.thickness)), 1e-3))
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from fourdcrystal.electrons import wavelength
+from fourdcrystal.electrons import scattering, wavelength
 
 
 def disk(shape, centre, radius, edge=0.35):
@@ -51,6 +51,7 @@ def quartets(n, shape=(64, 64), radius=3.0, dq=0.04, spacing=11.0, contrast=0.5,
     return stacked | {
         "dq": torch.full((n,), dq),
         "curvature": torch.full((n,), wavelength(200e3) * dq**2),
+        "volts": torch.full((n,), dq**2 / scattering(200e3)),
         "energy": torch.full((n,), 200e3),
         "row": torch.arange(n),
     }

@@ -16,7 +16,7 @@ STRONG = Artefacts(
     background=[0.0, 0.3],
     background_width=[0.05, 0.2],
     ellipticity=0.1,
-    scale=0.1,
+    camera_length=[0.9, 1.1],
     rotation=180,
     shift=3,
     centring=0.5,
@@ -54,7 +54,7 @@ def test_label_peaks_are_the_transformed_reflections_within_a_fiftieth_of_a_pixe
 def test_disks_move_with_their_labels():
     """The centroid of an isolated flat disk is where the transformed table says, at any affine distortion."""
     batch = quartets(6, (96, 96), radius=4.0, spacing=24.0, contrast=0.0)
-    settings = Artefacts(**QUIET, ellipticity=0.1, scale=0.1, rotation=180, shift=3)
+    settings = Artefacts(**QUIET, ellipticity=0.1, camera_length=[0.9, 1.1], rotation=180, shift=3)
     out = applied(batch, settings)
     grid = torch.stack(torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij"), -1)
     compared = 0
@@ -70,7 +70,7 @@ def test_disks_move_with_their_labels():
 
 def test_the_probe_is_distorted_like_the_pattern():
     batch = quartets(1, (96, 96), radius=9.0, spacing=200.0, contrast=0.0)
-    out = applied(batch, Artefacts(**QUIET, ellipticity=0.2, scale=0.1))
+    out = applied(batch, Artefacts(**QUIET, ellipticity=0.2, camera_length=[0.9, 1.1]))
     pattern, probe = (out[k][0] / out[k][0].max() for k in ("cbed", "probe"))
     assert (pattern - probe).abs().max() < 1e-3
     assert (probe - disk((96, 96), torch.tensor([48.0, 48.0]), 9.0)).abs().max() > 0.2
@@ -78,7 +78,7 @@ def test_the_probe_is_distorted_like_the_pattern():
 
 def test_camera_length_changes_the_pixel_and_the_positions_alike():
     batch = quartets(3)
-    out = applied(batch, Artefacts(**QUIET, scale=0.1))
+    out = applied(batch, Artefacts(**QUIET, camera_length=[0.9, 1.1]))
     assert not torch.allclose(out["dq"], batch["dq"])
     q = (out["centres_px"] - 32) * out["dq"][:, None, None]
     torch.testing.assert_close(q, batch["g"][..., :2], atol=1e-5, rtol=1e-5)

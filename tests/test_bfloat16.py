@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from fourdcrystal import bfloat16, disks, refinement
+from fourdcrystal import bfloat16, disks, refiner
 
 
 def test_negative_numbers_become_zero_whatever_the_precision():
@@ -31,10 +31,10 @@ def test_rounding_once_is_rounding_at_every_call():
 
 
 def test_the_refiner_that_is_ready_says_what_it_said():
-    network = refinement.load(refinement.SHIPPED)
-    network.bfloat16 = True
-    some = disks.draw(20, torch.Generator().manual_seed(1), refinement.SIZE)
-    seen = 300 * some.expected, some.probe(some.offset), some.offset, some.radii(refinement.RAYS)
+    network = refiner.load(refiner.SHIPPED)
+    network.in_bfloat16 = True
+    some = disks.draw(20, torch.Generator().manual_seed(1), refiner.SIZE)
+    seen = 300 * some.expected, some.probe(some.offset), some.offset, some.radii(refiner.RAYS)
     with torch.inference_mode():
         before = network(*seen)
         after = bfloat16.ready(network)(*seen)

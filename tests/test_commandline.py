@@ -47,8 +47,8 @@ def test_a_command_line_tells_its_version_and_refuses_unknown_options_with_statu
 
 
 @pytest.mark.parametrize("words, said", [
-    ("experiment=nothere", "Could not find 'experiment/nothere'"),
-    ("nosuchkey=1", "Could not override 'nosuchkey'"),
+    ("experiment=nothere", "experiment/nothere: no such configuration; allowed are .*demo"),
+    ("nosuchkey=1", "Could not override 'nosuchkey', there is no such setting"),
     ("optimiser.learning_rate=-1", "optimiser.learning_rate is -1, but should be greater than 0"),
     ("a=[", "no viable alternative|mismatched input"),
 ])  # fmt: skip

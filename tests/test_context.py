@@ -72,3 +72,42 @@ def test_patterns_without_a_lattice_are_left_alone():
     nothing = lattice.none(PATTERNS, CENTRE)
     assert context.deviation(seen, nothing) == 0
     np.testing.assert_array_equal(context.predicted(seen, nothing).positions, seen.positions)
+
+
+def alike(strain, sigma, odd=()):
+    """As :func:`scan`, with lattices that differ by a strain; those of an inclusion are 3 % larger."""
+    rng = np.random.default_rng(7)
+    distortion = np.eye(2) + rng.normal(0, strain, (PATTERNS, 2, 2))
+    distortion[list(odd)] += 0.03 * np.eye(2)
+    true = peaks_on_lattices(distortion, BASIS, CENTRE, 0.0, rng)
+    seen = measured(true, sigma, rng)
+    return true, seen, lattice.fit(seen, PATTERNS, BASIS, CENTRE)
+
+
+def by_themselves(peaks, lattices):
+    """The prediction of each pattern's disks without what the others say."""
+    nothing = context.Expected(np.zeros((PATTERNS, 3, 2)), np.zeros((PATTERNS, 3, 3)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context, "expected", lambda *_: nothing)
+        return context.predicted(peaks, lattices, 0.0)
+
+
+def test_where_disks_hold_few_electrons_other_patterns_say_what_lattices_are_like():
+    true, seen, lattices = alike(0.002, 0.8)
+    ours = error(context.predicted(seen, lattices, 0.0), true)
+    assert np.sqrt(np.mean(ours**2)) < 0.85 * np.sqrt(np.mean(error(by_themselves(seen, lattices), true) ** 2))
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.8])
+def test_an_inclusion_is_not_drawn_towards_the_rest(sigma):
+    odd = (3, 17)
+    true, seen, lattices = alike(0.002, sigma, odd)
+    there = np.isin(true.pattern, odd)
+    ours = error(context.predicted(seen, lattices, 0.0), true)[there]
+    assert np.sqrt(np.mean(ours**2)) < 1.1 * np.sqrt(np.mean(error(by_themselves(seen, lattices), true)[there] ** 2))
+
+
+def test_precise_lattices_stay_where_they_are():
+    _, seen, lattices = alike(0.01, 0.02)
+    moved = context.predicted(seen, lattices, 0.0).positions - by_themselves(seen, lattices).positions
+    assert np.abs(moved).max() < 0.01

@@ -94,6 +94,11 @@ def test_a_sheet_whose_source_has_changed_is_refused():
     assert crystals.listed(row(), entry).structure == entry.structure
     with pytest.raises(InputError, match="is Ge in the sample sheet but Si in the source"):
         crystals.listed(row(formula="Ge"), entry)
+    gone = Entry("Si", None, origin("x", "y"), problem="deprecated in the database")
+    with pytest.raises(
+        InputError, match=r"'Si' is Si in the sample sheet but can't be used.*\(deprecated in the database"
+    ):
+        crystals.listed(row(), gone)
 
 
 def test_the_committed_sheet_names_crystals_that_exist_as_they_are_in_the_library():

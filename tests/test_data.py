@@ -54,7 +54,7 @@ def test_a_batch_holds_what_the_stores_hold(folder):
         assert float(batch["dq"][i]) == pytest.approx(DQ)
         mine = store.reflection_orientation.values == of.orientation
         found = SimpleNamespace(g=store.reflection_g.values[mine], vg=store.reflection_vg.values[mine])
-        weights = labels.weights(found, 200e3, SETTINGS.labels)
+        weights = labels.weights(found.g, found.vg, 200e3, SETTINGS.labels)
         np.testing.assert_allclose(batch["vg"][i][batch["vg"][i] > 0], weights[weights > 0], rtol=1e-6)
         np.testing.assert_allclose(batch["g"][i][batch["vg"][i] > 0], found.g[weights > 0], rtol=1e-6)
 

@@ -37,7 +37,7 @@ def test_the_table_of_columns_is_the_catalogue():
 
 @pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
 def test_the_examples_run(tmp_path, example):
-    names = {"CaF2-AB2_cF12_225_a_c": "train", "Si-1": "test"}
+    names = {"CaF2-AB2_cF12_225_a_c": "train", "Si-1": "test_prototype"}
     for name in names:
         write(tmp_path / "results" / "patterns" / f"{name}.zarr")
     listed = [row(name, split) for name, split in names.items()]

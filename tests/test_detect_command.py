@@ -25,7 +25,8 @@ def folder(tmp_path_factory):
     torch.manual_seed(0)
     model = experiment.Model(name="ccunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0])
     recipe = {"model": model.model_dump()}
-    about = {"labels": {"width": 1.5}, "radius_px": [2.0, 6.0], "shape": [32, 36]}
+    known = {"catalogue": "", "learned": [], "learned_before": []}
+    about = known | {"labels": {"width": 1.5}, "radius_px": [2.0, 6.0], "shape": [32, 36]}
     modelfile.save(path / "model.safetensors", network.build(model), recipe, about)
     return path
 

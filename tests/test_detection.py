@@ -10,7 +10,7 @@ import pytest
 import xarray
 from disk_patterns import scan
 
-from fourdcrystal import correlation, detection, flags, mapping, refinements
+from fourdcrystal import correlation, detection, detection_report, flags, mapping, refinements
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.flags import FLAGS
 
@@ -26,7 +26,7 @@ class Correlating:
     def batch_size(self, shape):
         return 5
 
-    def detect(self, patterns, probe, curvature):
+    def detect(self, patterns, probe, pixel, faint=False, electron=None):
         found = correlation.detect(patterns, probe, threshold=0.05)
         qz = -((found.positions - np.array([48.3, 47.8])) * 0.02) @ self.tilt
         return replace(found, qz=qz)
@@ -81,10 +81,10 @@ def test_tilt_comes_from_the_heights(found):
 
 
 def test_files_hold_the_same_vectors_with_units(tmp_path, spoiled, found):
-    figures = detection.write(tmp_path, spoiled, found)
+    figures = detection_report.write(tmp_path, spoiled, found)
     table = pd.read_parquet(tmp_path / "bragg_vectors.parquet")
     names = ["rx", "ry", "qx_px", "qy_px", "qx", "qy", "qz", "intensity", "sigma_px"]
-    assert list(table) == [*names, "qx_alone_px", "qy_alone_px", "sigma_alone_px"]
+    assert list(table) == [*names, "qx_alone_px", "qy_alone_px", "sigma_alone_px", "significance", "electrons"]
     assert table.attrs["units"]["qx"] == "1/Å" and len(table) == figures["peaks"]
     one = table[(table.rx == 1) & (table.ry == 2)]
     nearest = one.loc[(one.qx**2 + one.qy**2).idxmin()]

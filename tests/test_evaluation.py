@@ -1,11 +1,14 @@
 """Evaluation scores each method on the same noisy patterns, each with its own vacuum probe."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from disk_patterns import disk, lattice_points, pattern
 
-from fourdcrystal import evaluation, evaluation_report, samples
+from fourdcrystal import evaluation, evaluation_report, inference, samples
+from fourdcrystal.errors import InputError
 from fourdcrystal.metrics import Truth
 from fourdcrystal.samples import Sample
 from fourdcrystal.settings import Evaluation
@@ -108,3 +111,20 @@ def test_refined_methods_come_alone_and_in_the_lattice_and_the_lattice_helps(giv
         assert 0.02 < np.median(columns["floor_px"]) < 0.5
     assert list(errors) == [f"multicorr, root{kind}" for kind in ("", ", learned", ", learned, in the lattice")]
     assert errors["multicorr, root, learned, in the lattice"] < errors["multicorr, root, learned"]
+
+
+def test_a_network_is_not_scored_on_prototypes_that_it_learned_from_elsewhere(production):
+    catalogue, patterns = production.results / "catalogue.parquet", production.results / "patterns"
+    zincblende = "AB_cF8_216_c_a"
+    others = set(pd.read_parquet(catalogue)["prototype"]) - {zincblende}
+    assert evaluation.held_out(catalogue, {"test": others, "test_prototype": others}) == ["test_prototype"]
+    left = samples.of_split(catalogue, patterns, "test_prototype", 100, others)
+    assert set(left.table["prototype"]) == {zincblende}
+    with pytest.raises(InputError, match="no held-out crystals of prototypes that the network hasn't learned"):
+        evaluation.held_out(catalogue, {split: {zincblende, *others} for split in ("test", "test_prototype")})
+
+
+def test_the_shipped_network_is_scored_at_the_threshold_that_it_is_used_with(production):
+    said = json.loads((production.results / "evaluation" / "shipped" / "summary.json").read_text())
+    assert said["threshold"] == inference.THRESHOLD
+    assert {"test_prototype"} == said.keys() & {"test", "test_prototype"}  # what it learned from is left out

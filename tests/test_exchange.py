@@ -34,8 +34,8 @@ def test_onnx_and_pytorch_agree_within_a_ten_thousandth(name, tmp_path):
     with torch.inference_mode():
         expected = model.network(cbed, probe)
     session = onnxruntime.InferenceSession(path)
-    vg, qz = session.run(["vg", "qz"], {"cbed": cbed.numpy(), "probe": probe.numpy()})
-    np.testing.assert_allclose(vg, expected["vg"].numpy(), rtol=1e-4, atol=1e-4)
+    ug, qz = session.run(["ug", "qz"], {"cbed": cbed.numpy(), "probe": probe.numpy()})
+    np.testing.assert_allclose(ug, expected["ug"].numpy(), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(qz, expected["qz"].numpy(), rtol=1e-4, atol=1e-4 * network.HEIGHT)
     kept = session.get_modelmeta().custom_metadata_map
     assert json.loads(kept["fourdcrystal.data"]) == {"catalogue": "abc"}

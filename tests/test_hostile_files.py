@@ -33,9 +33,9 @@ from fourdcrystal import (
     supercell,
 )
 from fourdcrystal.errors import InputError
+from fourdcrystal.instrument_settings import Aperture, Microscope
 from fourdcrystal.propagation import Grid
 from fourdcrystal.scans import Scan
-from fourdcrystal.settings import Aperture, Microscope
 
 SILICON = {
     "format": "fourdcrystal crystal 1",

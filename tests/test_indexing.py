@@ -47,7 +47,7 @@ def maps(distortion, **options):
     """Of nine patterns of silicon along [001], each distorted by F."""
     basis = turned(indexing.plane_lattice(SILICON, (0, 0, 1)), 0.2) / DQ
     peaks = peaks_on_lattices(np.tile(distortion, (9, 1, 1)), basis, CENTRE, 0.02, np.random.default_rng(0))
-    return mapping.of_peaks(peaks, 9, (128, 128), DQ, CENTRE, Analysis(crystal=SILICON, **options))
+    return mapping.of_peaks(peaks, (3, 3), (128, 128), DQ, CENTRE, Analysis(crystal=SILICON, **options))
 
 
 def test_strain_is_relative_to_the_crystal_where_that_is_asked_for():

@@ -8,9 +8,18 @@ from disk_patterns import disk
 from fourdcrystal import experiment, inference, labels, modelfile, network, refinements
 from fourdcrystal.errors import InputError
 from fourdcrystal.inference import Detector
+from fourdcrystal.pixels import Pixel
 
-SEEN = {"labels": {"width": 1.5}, "radius_px": [2.0, 6.0], "shape": [64, 64]}
-CURVATURE = 0.0251 * 0.02**2  # 1/Å
+SEEN = {
+    "labels": {"width": 1.5},
+    "radius_px": [2.0, 6.0],
+    "shape": [64, 64],
+    "catalogue": "",
+    "learned": [],
+    "learned_before": [],
+}
+PIXEL = Pixel.of(0.02, 200e3)
+CURVATURE = PIXEL.curvature  # 1/Å
 
 
 class Known(torch.nn.Module):
@@ -30,7 +39,7 @@ class Known(torch.nn.Module):
         maps = labels.draw(self.at[None], strength, qz, self.seen, 1.5)
         return {
             name: torch.as_tensor(m)[None].expand(len(cbed), -1, -1, -1)
-            for name, m in zip(("vg", "qz"), maps, strict=True)
+            for name, m in zip(("ug", "qz"), maps, strict=True)
         }
 
 
@@ -41,32 +50,33 @@ def detector():
 
 
 def test_any_size_is_padded_for_the_network_and_positions_stay(detector):
-    found = detector.detect(np.ones((2, 50, 61), np.float32), disk((50, 61), (25, 30), 3), CURVATURE)
+    found = detector.detect(np.ones((2, 50, 61), np.float32), disk((50, 61), (25, 30), 3), PIXEL)
     assert detector.network.seen == (56, 64)
     assert len(found) == 4
     np.testing.assert_allclose(found.of_pattern(1).positions, [[30.2, 25.6], [15.5, 44.1]], atol=1e-3)
     np.testing.assert_allclose(found.of_pattern(0).qz, [0, 2000 * CURVATURE], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found.of_pattern(0).intensity, np.array([9, 4]) * PIXEL.volts, rtol=2e-2)
 
 
 def test_empty_and_spoiled_patterns_have_no_peaks(detector):
     patterns = np.ones((4, 64, 64), np.float32)
     patterns[1], patterns[2, 3, 3] = 0, np.nan
-    found = detector.detect(patterns, disk((64, 64), (32, 32), 3), CURVATURE)
+    found = detector.detect(patterns, disk((64, 64), (32, 32), 3), PIXEL)
     assert np.bincount(found.pattern, minlength=4).tolist() == [2, 0, 0, 2]
-    assert len(detector.detect(np.zeros((2, 64, 64)), disk((64, 64), (32, 32), 3), CURVATURE)) == 0
+    assert len(detector.detect(np.zeros((2, 64, 64)), disk((64, 64), (32, 32), 3), PIXEL)) == 0
 
 
 def test_batches_do_not_change_what_is_found(detector, monkeypatch):
     patterns = np.ones((5, 64, 64), np.float32)
-    whole = detector.detect(patterns, disk((64, 64), (32, 32), 3), CURVATURE)
+    whole = detector.detect(patterns, disk((64, 64), (32, 32), 3), PIXEL)
     monkeypatch.setitem(inference.MOST, "cpu", 2 * 64 * 64)
-    parts = detector.detect(patterns, disk((64, 64), (32, 32), 3), CURVATURE)
+    parts = detector.detect(patterns, disk((64, 64), (32, 32), 3), PIXEL)
     np.testing.assert_array_equal(parts.pattern, whole.pattern)
     np.testing.assert_allclose(parts.positions, whole.positions)
 
 
 def test_threshold_is_a_fraction_of_the_strongest(detector):
-    assert len(detector.detect(np.ones((1, 64, 64)), disk((64, 64), (32, 32), 3), CURVATURE, threshold=0.6)) == 1
+    assert len(detector.detect(np.ones((1, 64, 64)), disk((64, 64), (32, 32), 3), PIXEL, threshold=0.6)) == 1
 
 
 def test_a_model_file_makes_a_detector_and_its_results_are_the_same_each_time(tmp_path):
@@ -80,23 +90,35 @@ def test_a_model_file_makes_a_detector_and_its_results_are_the_same_each_time(tm
     assert one[0].shape == (3, 40, 44)
 
 
+@pytest.mark.parametrize(
+    "known", [{"labels": {}}, {"labels": None}, {"labels": {"width": "wide"}}, {"shape": None, "learned": 3}]
+)
+def test_a_model_file_that_does_not_say_what_was_learned_from_is_refused(tmp_path, known):
+    model = experiment.Model(name="ccunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0])
+    modelfile.save(tmp_path / "m.safetensors", network.build(model), {"model": model.model_dump()}, SEEN | known)
+    with pytest.raises(InputError, match=r"doesn't say all .* so train it again"):
+        Detector.load(tmp_path / "m.safetensors")
+
+
 def test_large_patterns_are_binned_for_the_network_and_peaks_are_where_they_were(detector):
-    """Pixels are twice as large for the network, so heights in 1/Å are four times its numbers times λ dq²."""
+    """Pixels are twice as large for the network, so heights and potentials are four times its numbers times dq²."""
     patterns = np.ones((2, 128, 128), np.float32)
-    found = detector.detect(patterns, disk((128, 128), (64, 64), 6), CURVATURE)
+    found = detector.detect(patterns, disk((128, 128), (64, 64), 6), PIXEL)
     assert detector.network.seen == (64, 64)
     np.testing.assert_allclose(found.of_pattern(0).positions, [[60.9, 51.7], [31.5, 88.7]], atol=2e-3)
     np.testing.assert_allclose(found.of_pattern(0).qz, [0, 4 * 2000 * CURVATURE], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found.of_pattern(0).intensity, 4 * np.array([9, 4]) * PIXEL.volts, rtol=2e-2)
 
 
 def test_patterns_are_not_binned_to_disks_smaller_than_the_network_knows(detector):
-    detector.detect(np.ones((1, 128, 128), np.float32), disk((128, 128), (64, 64), 3), CURVATURE)
+    detector.detect(np.ones((1, 128, 128), np.float32), disk((128, 128), (64, 64), 3), PIXEL)
     assert detector.network.seen == (128, 128)
 
 
 def test_without_an_energy_heights_are_unknown(detector):
-    found = detector.detect(np.ones((1, 64, 64), np.float32), disk((64, 64), (32, 32), 3), float("nan"))
+    found = detector.detect(np.ones((1, 64, 64), np.float32), disk((64, 64), (32, 32), 3), Pixel.unknown())
     assert len(found) == 2 and np.isnan(found.qz).all()
+    np.testing.assert_allclose(found.intensity, [9, 4], rtol=2e-2)  # in squares of pixels
 
 
 def test_refinements_are_named():

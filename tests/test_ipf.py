@@ -72,7 +72,7 @@ def test_a_scan_of_a_known_crystal_shows_how_it_lies_at_every_position():
         weight = np.exp(-np.hypot(*g[inside, :2].T))
         parts.append(Peaks.of(np.zeros(inside.sum()), at[inside], weight, g[inside, 2], np.full(inside.sum(), 0.05)))
     peaks = Peaks.joined(parts, [1] * 4)
-    maps = mapping.of_peaks(peaks, 4, SHAPE, DQ, CENTRE, Analysis(crystal=ALUMINIUM))
+    maps = mapping.of_peaks(peaks, (1, 4), SHAPE, DQ, CENTRE, Analysis(crystal=ALUMINIUM))
     assert maps.zone.axis in {(1, 1, 0), (0, 1, 1), (1, 0, 1)}
     found = mapping.orientations(maps)
     # equal but for a rotation of the crystal onto itself

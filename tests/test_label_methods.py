@@ -9,8 +9,8 @@ from scipy.signal.windows import tukey
 from scipy.spatial.transform import Rotation
 
 from fourdcrystal import camera, label_fft, labels, orientation, reflections, scattering, supercell
+from fourdcrystal.instrument_settings import Thermal
 from fourdcrystal.propagation import Grid
-from fourdcrystal.settings import Thermal
 
 DQ, SHAPE, BOX, THICKNESS, SLICE = 0.02, (112, 112), 50.0, 160.0, 1.0
 RESOLVED = 0.01  # of a reflection's own strength: the most that others may leak through the window

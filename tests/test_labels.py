@@ -35,7 +35,7 @@ def isolated(places, shape, distance=14):
 
 
 def test_label_peaks_lie_on_the_reciprocal_lattice(table):
-    weights = labels.weights(table, ENERGY, SETTINGS)
+    weights = labels.weights(table.g, table.vg, ENERGY, SETTINGS)
     seen = weights > 0
     places = labels.positions(table.g, DQ, SHAPE)
     vg, _ = labels.draw(places, weights, table.g[:, 2], SHAPE, SETTINGS.width)
@@ -61,7 +61,7 @@ def test_overlapping_peaks_share_q_z_by_their_strength():
 
 
 def test_weights_fall_off_with_the_excitation_error_and_weak_ones_are_left_out(table):
-    weights = labels.weights(table, ENERGY, SETTINGS)
+    weights = labels.weights(table.g, table.vg, ENERGY, SETTINGS)
     s = reflections.excitation_errors(table.g, wavelength(ENERGY))
     exact = np.abs(table.vg) * np.exp(-(s**2) / (2 * SETTINGS.sigma**2))
     kept = exact >= SETTINGS.weakest * exact.max()
@@ -75,7 +75,7 @@ def test_an_empty_table_draws_empty_maps():
 
 
 def test_torch_draws_what_numpy_draws_also_in_batches(table):
-    weights = labels.weights(table, ENERGY, SETTINGS)
+    weights = labels.weights(table.g, table.vg, ENERGY, SETTINGS)
     places = labels.positions(table.g, DQ, SHAPE)
     expected = labels.draw(places, weights, table.g[:, 2], SHAPE, 1.5)
     batch = [torch.tensor(np.stack([a, a]), dtype=torch.float32) for a in (places, weights, table.g[:, 2])]

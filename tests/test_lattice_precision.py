@@ -82,3 +82,16 @@ def test_strain_of_a_scan_full_of_contrast_is_as_good_as_stated_or_a_little_bett
     pull = (found.maps.strain.values - scan_truth.strains(scan, found.maps)) / found.maps.strain.sigma
     assert 0.66 < (np.abs(pull) < 1).mean() < 0.92
     assert (np.abs(pull) < 3).mean() > 0.98
+
+
+def test_a_pattern_of_whose_peaks_too_few_belong_has_no_lattice():
+    peaks = peaks_on_lattices(
+        np.broadcast_to(np.eye(2), (PATTERNS, 2, 2)), BASIS, CENTRE, 0.05, np.random.default_rng(3)
+    )
+    lattices = lattice.fit(peaks, PATTERNS, BASIS, CENTRE)
+    lost = peaks.pattern == 4
+    away = np.where(lost, 6.0, 0.0)[:, None] * np.random.default_rng(4).choice([-1, 1], (len(peaks), 2))
+    at = peaks.positions + away
+    found = lattice_precision.refitted(replace(peaks, qx_px=at[:, 0], qy_px=at[:, 1]), lattices)
+    assert not found.fitted[4] and found.agreeing[4] == 0 and np.isnan(found.vectors[4]).all()
+    assert found.fitted.sum() == PATTERNS - 1

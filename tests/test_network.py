@@ -31,9 +31,9 @@ def built(name):
 @pytest.mark.parametrize("shape", [(32, 32), (48, 64), (36, 20)])
 def test_any_size_divisible_by_two_to_the_depth(name, shape):
     out = built(name)(torch.rand(2, 1, *shape) * 9, torch.rand(2, 1, *shape))
-    assert set(out) == {"vg", "qz"}
-    assert out["vg"].shape == out["qz"].shape == (2, 1, *shape)
-    assert float(out["vg"].detach().min()) >= 0
+    assert set(out) == {"ug", "qz"}
+    assert out["ug"].shape == out["qz"].shape == (2, 1, *shape)
+    assert float(out["ug"].detach().min()) >= 0
 
 
 @both
@@ -46,9 +46,9 @@ def test_another_size_is_refused_in_words(name):
 def test_neither_the_unit_of_the_pattern_nor_the_centring_of_the_probe_matters(name):
     net, batch = built(name), quartets(1)
     cbed, probe = batch["cbed"][:, None], batch["probe"][:, None]
-    reference = net(cbed, probe)["vg"]
-    torch.testing.assert_close(net(1000 * cbed, 0.1 * probe)["vg"], reference, atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(net(cbed, probe.roll((5, -3), (-2, -1)))["vg"], reference, atol=1e-3, rtol=1e-2)
+    reference = net(cbed, probe)["ug"]
+    torch.testing.assert_close(net(1000 * cbed, 0.1 * probe)["ug"], reference, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(net(cbed, probe.roll((5, -3), (-2, -1)))["ug"], reference, atol=1e-3, rtol=1e-2)
 
 
 @both
@@ -61,7 +61,7 @@ def test_an_empty_pattern_gives_finite_maps(name):
 def test_inference_is_deterministic(name):
     net, batch = built(name), quartets(2)
     first, second = (net(batch["cbed"][:, None], batch["probe"][:, None]) for _ in range(2))
-    assert torch.equal(first["vg"], second["vg"])
+    assert torch.equal(first["ug"], second["ug"])
 
 
 @both
@@ -69,7 +69,7 @@ def test_inference_is_deterministic(name):
 def test_a_network_learns_made_up_disks(name):
     """A hundred steps on made-up quartets cut the loss of the empty map by more than half."""
     torch.manual_seed(0)
-    net, loss = network.build(SMALL[name]), losses.MapLoss(Loss(peak=10, qz=0.1, learned=False))
+    net, loss = network.build(SMALL[name]), losses.MapLoss(Loss(peak=10, qz=0.1, linear=0, learned=False))
     optimiser = torch.optim.AdamW(net.parameters(), 4e-3)
     batch = quartets(16, (48, 48), radius=2.5)
     settings = Artefacts(dose=[1e5, 1e6], probe_dose=[1e6, 1e7], rotation=180, shift=2)
@@ -94,7 +94,7 @@ def test_a_model_file_gives_the_network_back(name, tmp_path):
     loaded = modelfile.load(path)
     assert loaded.data == {"catalogue": "abc"}
     inputs = batch["cbed"][:, None], batch["probe"][:, None]
-    assert torch.equal(loaded.network(*inputs)["vg"], net(*inputs)["vg"])
+    assert torch.equal(loaded.network(*inputs)["ug"], net(*inputs)["ug"])
 
 
 def test_files_that_are_no_model_are_refused_in_words(tmp_path):
@@ -133,3 +133,12 @@ def test_every_experiment_of_the_tree_is_valid():
     assert {"demo", "cpu", "gpu", "paper"} <= set(names)
     for name in names:
         assert experiment.compose(name, tree).name == name
+
+
+def test_a_model_file_says_all_prototypes_that_its_network_knows(tmp_path):
+    path, about = tmp_path / "m.safetensors", {"learned": ["b", "a"], "learned_before": ["c", "a"]}
+    modelfile.save(path, built("ccunet"), {"model": SMALL["ccunet"].model_dump(mode="json")}, about)
+    assert modelfile.prototypes(path) == ["a", "b", "c"]
+    modelfile.save(path, built("ccunet"), {"model": SMALL["ccunet"].model_dump(mode="json")}, {"learned": ["a"]})
+    with pytest.raises(InputError, match="which prototypes its network learned from"):
+        modelfile.prototypes(path)

@@ -66,7 +66,7 @@ def test_py4dstem_opens_bragg_vectors_calibrated(tmp_path, peaks, ellipse):
     said = asked("py4dstem", environments.PY4DSTEM, PY4DSTEM, tmp_path / "v.h5")
     last = peaks.of_pattern(5)
     assert said["Rshape"] == [2, 3] and said["Qshape"] == [128, 128] and said["empty"] == 0
-    assert {"qz", "sigma_px"} <= set(said["fields"])
+    assert {"qz", "sigma_px", "significance", "electrons"} <= set(said["fields"])
     np.testing.assert_array_equal(said["raw"], np.column_stack([last.positions, last.intensity]))
     assert said["ellipse"]
     straight = analysis.straightened(last, ellipse, CENTRE)

@@ -18,7 +18,7 @@ from fourdcrystal import (
     supercell,
 )
 from fourdcrystal.electrons import wavelength
-from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, Thermal
+from fourdcrystal.instrument_settings import DetectorSettings, Microscope, Specimen, Thermal
 
 ENERGY = 200e3
 

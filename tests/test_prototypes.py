@@ -112,11 +112,11 @@ def test_an_interrupted_classification_goes_on_where_it_stopped(tmp_path, monkey
     done = []
     original = classification.classify
 
-    def stops_at_the_25th(entry):
-        done.append(entry.id)
+    def stops_at_the_25th(id, structure):
+        done.append(id)
         if len(done) == 25:
             raise KeyboardInterrupt
-        return original(entry)
+        return original(id, structure)
 
     monkeypatch.setattr(classification, "classify", stops_at_the_25th)
     with pytest.raises(KeyboardInterrupt):

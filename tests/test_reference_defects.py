@@ -7,8 +7,9 @@ from pymatgen.core import Lattice, Structure
 
 from fourdcrystal import camera, label_fft, labels, orientation, potential, reflections, scattering, supercell
 from fourdcrystal.errors import InputError
+from fourdcrystal.instrument_settings import Thermal
 from fourdcrystal.propagation import Grid
-from fourdcrystal.settings import Orientations, Thermal
+from fourdcrystal.settings import Orientations
 from fourdcrystal.waves import Wave
 
 TRICLINIC = Structure(BRAVAIS_LATTICES["triclinic P"], ["Fe", "Si"], [[0, 0, 0], [0.45, 0.52, 0.55]])

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from fourdcrystal import orientation, reflections, scattering
 from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Thermal
+from fourdcrystal.instrument_settings import Thermal
 
 ENERGY = 200e3
 

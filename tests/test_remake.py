@@ -23,7 +23,7 @@ from fourdcrystal import (
     stores,
 )
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Settings
+from fourdcrystal.settings import PATTERN_SECTIONS, Settings
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "remake.py"
 RECIPE = {
@@ -123,13 +123,13 @@ def test_a_further_thickness_leaves_the_patterns_that_are_there_as_they_are(tmp_
 )
 def test_patterns_of_another_recipe_are_not_taken_over(tmp_path, change):
     path = make(tmp_path / "Si-1.zarr", recipe())
-    dumped = recipe(**change).model_dump(mode="json", include=set(production.SECTIONS))
+    dumped = recipe(**change).model_dump(mode="json", include=set(PATTERN_SECTIONS))
     assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION) is None
 
 
 def test_a_damaged_store_is_not_taken_over(tmp_path):
     path = make(tmp_path / "Si-1.zarr", recipe())
-    dumped = recipe().model_dump(mode="json", include=set(production.SECTIONS))
+    dumped = recipe().model_dump(mode="json", include=set(PATTERN_SECTIONS))
     assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION) is not None
     assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION + 1) is None
     zarr.open_group(path, mode="r+", use_consolidated=False)["seam_fraction"][...] = 0

@@ -8,7 +8,7 @@ from known_crystals import SILICON
 
 from fourdcrystal import bloch, orientation, reflections, rocking, scattering
 from fourdcrystal.electrons import wavelength
-from fourdcrystal.settings import Thermal
+from fourdcrystal.instrument_settings import Thermal
 
 B = scattering.b_factors(SILICON, Thermal())
 AXIS = orientation.along_beam(SILICON, (1, 1, 0))

@@ -152,6 +152,8 @@ def test_zarr_folders(tmp_path):
     root.attrs.update(dq=0.02, energy=2e5)
     scan = scan_files.read(tmp_path / "scan.zarr")
     assert scan.grid == (3, 4) and scan.energy == 2e5
+    root.attrs["dq"] = "0.02 1/nm"
+    refused("dq is '0.02 1/nm', which is no number", tmp_path / "scan.zarr")
 
 
 def test_a_vacuum_scan_is_averaged(tmp_path):

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from disk_patterns import disk, scan
 
-from fourdcrystal import scans
+from fourdcrystal import scan_checks
 from fourdcrystal.errors import InputError
 
 
 @pytest.fixture(scope="module")
 def good():
     made = scan()
-    scans.check(made)
+    scan_checks.check(made)
     return made
 
 
 def refused(made, words):
     with pytest.raises(InputError, match=words) as error:
-        scans.check(made)
+        scan_checks.check(made)
     text = str(error.value)
     assert text.startswith("made.npz: ") and text.count(". ") == 0
 
@@ -41,7 +41,7 @@ def test_probe_of_another_convergence_angle(good, radius):
 def test_contrast_within_the_disks_of_a_thick_crystal_is_no_other_convergence_angle(good):
     probe = disk((96, 96), (48, 48), 7.0)
     thick = 100 * (probe + 5 * disk((96, 96), (50, 48), 2.5))
-    scans.check(replace(good, patterns=np.broadcast_to(thick, good.patterns.shape), probe=probe))
+    scan_checks.check(replace(good, patterns=np.broadcast_to(thick, good.patterns.shape), probe=probe))
 
 
 def test_probe_without_a_disk(good):
@@ -58,7 +58,7 @@ def test_a_scan_of_the_specimen_is_no_vacuum_probe(good):
 def test_halo_and_background_make_no_specimen(good, background):
     rng = np.random.default_rng(0)
     far = np.hypot(*(np.indices((96, 96)) - 48))
-    scans.check(
+    scan_checks.check(
         replace(good, probe=rng.poisson(1e3 * good.probe / good.probe.max() + 15 * np.exp(-far / 20) + background))
     )
 
@@ -76,7 +76,7 @@ def test_patterns_without_counts_or_with_nan(good):
 def test_a_few_patterns_with_nan_are_no_reason_to_refuse(good):
     spoiled = good.patterns.copy()
     spoiled[1, 1, 3, 3] = np.nan
-    scans.check(replace(good, patterns=spoiled))
+    scan_checks.check(replace(good, patterns=spoiled))
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 100])
@@ -89,6 +89,10 @@ def test_batches_cover_the_scan_in_order(good, size):
 def test_regions_and_strides_take_the_truth_along(good):
     part = good.region(slice(1, None), slice(0, 4), 2)
     assert part.grid == (1, 2) and part.truth["distortion"].shape == (1, 2, 2, 2)
+    g = np.arange(3 * 4 * 5 * 3.0).reshape(3, 4, 5, 3)
+    known = replace(good, truth={"centres": g[..., :2], "g": g, "hkl": g[0, 0]}).region(slice(1, None), slice(0, 4), 2)
+    np.testing.assert_array_equal(known.truth["g"][..., :2], known.truth["centres"])
+    assert known.truth["hkl"].shape == (5, 3)  # one list for all positions
     np.testing.assert_array_equal(np.concatenate(list(part.batches(1))), good.patterns[1, 0:4:2])
     with pytest.raises(InputError, match="no position"):
         good.region(slice(2, 2), slice(None))

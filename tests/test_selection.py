@@ -127,6 +127,11 @@ def test_a_law_that_cannot_be_met_is_refused_in_words(options, said):
     assert said in str(caught.value)
 
 
+def test_a_prototype_of_the_library_that_no_crystal_has_is_as_good_as_held_out():
+    absent = "AB_cP8_198_a_a-FeSi"
+    assert taken(split={"hold_out": [absent]}) == taken()
+
+
 def test_an_empty_selection_is_refused_in_words():
     with pytest.raises(InputError, match="leaves no crystal to select; allowed are wider"):
         selection.select([], Crystals(), 0)

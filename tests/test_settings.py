@@ -11,8 +11,9 @@ import yaml
 from fourdcrystal import recipe
 from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
+from fourdcrystal.instrument_settings import box_edge, wave_sampling
 from fourdcrystal.seeds import generator
-from fourdcrystal.settings import Settings, box_edge, wave_sampling
+from fourdcrystal.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,7 +88,7 @@ BAD = [
     ({"crystals": {"source": "cod"}}, "crystals.source", "'aflow', 'mp'"),
     ({"scans": {"mine": {}}}, "scans.mine", "needs either scan"),
     ({"scans": {"mine": {"scan": "a.dm4"}}}, "scans.mine", "needs probe"),
-    ({"scans": {"../up": {"scan": "a.npz"}}}, "scans", "pattern"),
+    ({"scans": {"../up": {"scan": "a.npz"}}}, 'scans: the name of one is "../up", but string', "pattern"),
     ({"seed": -1}, "seed", "greater than or equal to 0"),
 ]
 

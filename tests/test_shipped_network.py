@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from fourdcrystal import detectors, evaluation, held_out, metrics, modelfile
+from fourdcrystal import detectors, evaluation, held_out, metrics, modelfile, sheet
 from fourdcrystal.classification import classify
 from fourdcrystal.settings import Evaluation
 from fourdcrystal.sources import Entry
@@ -37,7 +37,17 @@ def test_what_it_is_judged_with_was_left_out_of_its_data():
     split = yaml.safe_load((ROOT / "config" / "offline.yaml").read_text())["crystals"]["split"]
     judged = [Entry(name, structure) for name, (_, structure) in held_out.structures(10**6, 0).items()]
     assert len(judged) > 20
-    assert {classify(entry).prototype for entry in judged} <= set(split["hold_out"])
+    assert {classify(entry.id, entry.structure).prototype for entry in judged} <= set(split["hold_out"])
+
+
+def test_nothing_that_it_learned_from_is_of_a_prototype_that_was_held_out():
+    """Neither by the matcher nor, for the crystals of the Materials Project, by the label of a held-out crystal."""
+    held_back = set(yaml.safe_load((ROOT / "config" / "offline.yaml").read_text())["crystals"]["split"]["hold_out"])
+    assert held_back.isdisjoint(modelfile.load(modelfile.SHIPPED).data["learned"])
+    rows = [row for name in ("network", "near_axis") for row in sheet.read(ROOT / "config" / f"{name}.csv")]
+    judged = [classify(name, structure) for name, (_, structure) in held_out.structures(10**6, 0).items()]
+    assert {row.prototype for row in rows}.isdisjoint(held_back)
+    assert {row.protostructure for row in rows}.isdisjoint({found.protostructure for found in judged})
 
 
 def test_reflections_of_a_thick_crystal_of_a_new_prototype_are_found(zincblende):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from fourdcrystal import correlation, recipe, scan_files, scan_truth, scans, simulated_scans, strain
+from fourdcrystal import correlation, recipe, scan_checks, scan_files, scan_truth, simulated_scans, strain
 from fourdcrystal.crystals import Crystal
 from fourdcrystal.errors import InputError
 from fourdcrystal.scan_settings import Simulated
@@ -38,7 +38,7 @@ def path(tmp_path_factory):
 
 def test_disks_of_a_thin_strained_tilted_crystal_are_where_the_truth_says(path):
     scan = scan_files.read(path)
-    scans.check(scan)
+    scan_checks.check(scan)
     patterns = np.concatenate(list(scan.batches(4)))
     found = correlation.detect(patterns, scan.probe, square_root=True, threshold=0.02)
     errors = scan_truth.scores(scan, found, in_volts=False)

@@ -23,9 +23,10 @@ from fourdcrystal import (
     supercell,
 )
 from fourdcrystal.errors import InputError
-from fourdcrystal.propagation import Grid, Transmission, fast_length
+from fourdcrystal.instrument_settings import Aberrations, Aperture, DetectorSettings, Microscope, Specimen, Thermal
+from fourdcrystal.propagation import Grid, fast_length
 from fourdcrystal.reflections import structure_factors
-from fourdcrystal.settings import Aberrations, Aperture, DetectorSettings, Microscope, Specimen, Thermal
+from fourdcrystal.transmission import Transmission
 from fourdcrystal.waves import DeviceWave, Wave
 
 DETECTOR = DetectorSettings(shape=[48, 40], sampling=0.05)  # a box of 20 Å

@@ -14,6 +14,7 @@ from synthetic_quartets import quartets
 from torch.utils.data import DataLoader, Dataset
 
 from fourdcrystal import checkpoints, experiment, modelfile, training
+from fourdcrystal.errors import InputError
 from fourdcrystal.order import Order
 
 TREE = Path(__file__).parents[1] / "config" / "train"
@@ -54,6 +55,20 @@ class MadeUpData(lightning.LightningDataModule):
 
 def fitted(settings, **options):
     return training.fit(settings, MadeUpData(settings, **options), 1.5, ABOUT)
+
+
+def test_training_begins_with_the_weights_of_another_network(tmp_path):
+    first, _ = fitted(composed(tmp_path / "first"))
+    modelfile.save(tmp_path / "first.safetensors", first.network, composed(tmp_path).recipe(), ABOUT)
+    still = ["optimiser.learning_rate=1e-12", "trainer.ema=null", "seed=5", f"start={tmp_path / 'first.safetensors'}"]
+    second, _ = fitted(composed(tmp_path / "second", *still))
+    for name, weights in second.network.state_dict().items():
+        torch.testing.assert_close(weights, first.network.state_dict()[name], rtol=1e-6, atol=1e-9)
+
+
+def test_weights_of_another_architecture_are_refused_with_the_settings_that_they_need(tmp_path):
+    with pytest.raises(InputError, match=r"another network; allowed here are model.width=32 model.depth=3"):
+        fitted(composed(tmp_path, "start=shipped"))
 
 
 STOPS = ["trainer.patience=2", "trainer.steps=16", "optimiser.learning_rate=1e-12"]  # early, after 12 steps

@@ -128,5 +128,5 @@ def _legend(methods: list[str]) -> list[Line2D]:
         for short, words in WORDS.items():
             label = label.replace(short, words)
         named.append(Line2D([], [], label=label, **_style(method, methods)))
-    dotted = {"color": plots.COLOURS["truth"], "lw": 1, "ls": (0, (1, 2))}
-    return [*named, Line2D([], [], label="; ".join(words for _, words in BOUNDS.values()), **dotted)]
+    words = "; ".join(words for _, words in BOUNDS.values())
+    return [*named, Line2D([], [], label=words, color=plots.COLOURS["truth"], linewidth=1, linestyle=(0, (1, 2)))]

@@ -35,7 +35,7 @@ class Drawn:
         background: Fraction of electrons in the background, (B,).
         background_width: Half width at half maximum of its Lorentzian [1/Å], (B,).
         affine: Where q goes, linear part [px per px], (B, 2, 2).
-        scale: Change of the camera length, the determinant's root of ``affine``, (B,).
+        scale: Camera length over the data's, the determinant's root of ``affine``, (B,).
         shift: Displacement of the pattern [px], (B, 2).
         centring: Displacement of the probe's image [px], (B, 2).
         blur: Standard deviation of the camera's point spread [px], (B,).
@@ -77,7 +77,7 @@ def draw(settings: Artefacts, samples: Sequence[torch.Generator], device: torch.
     stretch = torch.sqrt(1 + settings.ellipticity * u[:, 4])
     direction = rotation(torch.pi * u[:, 5])
     ellipse = direction @ torch.diag_embed(torch.stack([stretch, 1 / stretch], -1)) @ direction.mT
-    scale = 1 + settings.scale * (2 * u[:, 6] - 1)
+    scale = decades(6, settings.camera_length)
     angle = torch.deg2rad(settings.rotation * (2 * u[:, 7] - 1))
     drawn = Drawn(
         dose=decades(0, settings.dose),
@@ -173,25 +173,29 @@ def apply(batch: Batch, settings: Artefacts, samples: Sequence[torch.Generator],
     """Patterns as a camera would record them, with labels drawn for where their disks then are.
 
     Args:
-        batch: ``cbed`` and ``probe`` (B, X, Y), ``dq`` (B,) [1/Å per px], ``curvature`` λ dq² (B,) [1/Å], ``g``
-            (B, N, 3) [1/Å], ``vg`` (B, N), the strength |V_g| w [V] of each reflection, 0 for padding; anything else
-            passes through.
+        batch: ``cbed`` and ``probe`` (B, X, Y), ``dq`` (B,) [1/Å per px], ``curvature`` λ dq² (B,) [1/Å], ``volts``
+            (B,), the V_g whose U_g is 1 px² [V], ``g`` (B, N, 3) [1/Å], ``vg`` (B, N), the strength |V_g| w [V] of each
+            reflection, 0 for padding; anything else passes through.
         settings: Ranges of the artefacts.
         samples: Random generators, one for each sample, see :func:`generators`.
         width: Standard deviation of a label peak [px].
 
     Returns:
-        The batch with ``cbed`` and ``probe`` in counts (B, X, Y), ``dq`` and ``curvature`` for the new camera length,
-        ``centres_px`` (B, N, 2), ``weights`` (B, N) [V] (0 outside the frame), and the maps ``vg`` [V], ``qz`` [1/Å],
-        ``peaks`` (unit height whatever the strength), each (B, X, Y).
+        The batch with ``cbed`` and ``probe`` in counts (B, X, Y), ``dq``, ``curvature`` and ``volts`` for the new
+        camera length, ``centres_px`` (B, N, 2), ``weights`` (B, N) [V] (0 outside the frame), and the maps ``vg`` [V],
+        ``qz`` [1/Å], ``peaks`` (unit height whatever the strength), each (B, X, Y).
     """
-    cbed, probe, dq, shape = batch["cbed"], batch["probe"], batch["dq"], tuple(batch["cbed"].shape[-2:])
+    cbed, probe, dq = batch["cbed"], batch["probe"], batch["dq"]
+    shape = cbed.shape[-2], cbed.shape[-1]
     drawn = draw(settings, samples, cbed.device)
     total = probe.sum((-2, -1), keepdim=True)
     fraction = drawn.background[:, None, None]
     expected = (1 - fraction) * cbed / total + fraction * inelastic(probe, drawn.background_width / dq)
+    # pixels that are larger than the data's take in what lies beside a point: the variance of a square, less the data's
+    larger = ((1 / drawn.scale**2 - 1).clamp(min=0) / 12).sqrt()
+    expected, vacuum = point_spread(expected, larger), point_spread(probe / total, larger)
     expected = point_spread(warp(expected, drawn.affine, drawn.shift), drawn.blur)
-    vacuum = point_spread(warp(probe / total, drawn.affine, drawn.centring), drawn.blur)
+    vacuum = point_spread(warp(vacuum, drawn.affine, drawn.centring), drawn.blur)
     # a warp changes areas; electrons are neither made nor lost by it
     area = drawn.scale[:, None, None] ** 2
     counts, probe_counts = counted(
@@ -213,6 +217,7 @@ def apply(batch: Batch, settings: Artefacts, samples: Sequence[torch.Generator],
         "probe": probe_counts,
         "dq": dq / drawn.scale,
         "curvature": batch["curvature"] / drawn.scale**2,
+        "volts": batch["volts"] / drawn.scale**2,
         "centres_px": centres,
         "weights": weights,
         "vg": vg,

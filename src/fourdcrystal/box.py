@@ -13,8 +13,7 @@ import numpy as np
 from fourdcrystal import probe
 from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
-from fourdcrystal.propagation import Grid
-from fourdcrystal.settings import (
+from fourdcrystal.instrument_settings import (
     ANTIALIAS,
     FINEST_SAMPLING,
     DetectorSettings,
@@ -22,6 +21,7 @@ from fourdcrystal.settings import (
     Specimen,
     box_edge,
 )
+from fourdcrystal.propagation import Grid
 
 LEAST, LARGEST = 40.0, 1000.0  # Å; edges that are chosen from
 VACUUM_SHARE = 0.5  # of the limit: a crystal spreads the beam, so a probe may not use up the limit before it enters

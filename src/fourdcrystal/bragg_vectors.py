@@ -25,6 +25,8 @@ UNITS = {
     "qx_alone_px": "px",
     "qy_alone_px": "px",
     "sigma_alone_px": "px",
+    "significance": "1",
+    "electrons": "1",
 }
 
 
@@ -37,7 +39,7 @@ def table(
     intensity_units: str = "V",
     alone: Peaks | None = None,
 ) -> pd.DataFrame:
-    """One row per peak: rx, ry, qx_px, qy_px, qx, qy, qz, intensity, sigma_px, and qx, qy, sigma of the disk alone.
+    """One row per peak: rx, ry, qx_px, qy_px, qx, qy, qz, intensity, sigma_px, those of the disk alone, its counts.
 
     Args:
         peaks: Peaks of all patterns of a scan, in the order of the scan, as the camera saw them.
@@ -64,6 +66,8 @@ def table(
         "qx_alone_px": alone.qx_px,
         "qy_alone_px": alone.qy_px,
         "sigma_alone_px": alone.sigma_px,
+        "significance": peaks.significance,
+        "electrons": peaks.electrons,
     }
     made = pd.DataFrame(columns)
     made.attrs["units"] = UNITS | {"intensity": intensity_units}
@@ -110,7 +114,7 @@ class Camera:
 
 
 def write_emd(path: Path, peaks: Peaks, grid: tuple[int, int], camera: Camera) -> None:
-    """Write EMD 1.0; ``py4DSTEM.read`` gives a BraggVectors whose vectors also have fields qz and sigma_px.
+    """Write EMD 1.0; ``py4DSTEM.read`` gives a BraggVectors with fields qz, sigma_px, significance and electrons.
 
     Args:
         path: File to write.
@@ -118,8 +122,9 @@ def write_emd(path: Path, peaks: Peaks, grid: tuple[int, int], camera: Camera) -
         grid: Scan positions along both axes.
         camera: Becomes py4DSTEM's calibration.
     """
-    names = ("qx", "qy", "intensity", "qz", "sigma_px")
-    columns = (peaks.qx_px, peaks.qy_px, peaks.intensity, peaks.qz, peaks.sigma_px)
+    own = ("intensity", "qz", "sigma_px", "significance", "electrons")
+    names = ("qx", "qy", *own)
+    columns = (peaks.qx_px, peaks.qy_px, *(getattr(peaks, name) for name in own))
     rows = np.empty(len(peaks), dtype=[(name, np.float64) for name in names])
     for name, column in zip(names, columns, strict=True):
         rows[name] = column

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,9 +17,12 @@ from fourdcrystal import collection
 from fourdcrystal.crystals import structure_to_dict
 from fourdcrystal.files import replaced
 from fourdcrystal.limits import Measures
-from fourdcrystal.sources import Entry
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 VERSION = 1  # of the results: parts of an interrupted run with another one are not taken over
+Task = tuple[list[tuple[str, "Structure"]], Path]  # ids and structures, and where what they are is written
 _PART = 100  # structures that one worker does at a time, and that an interruption can lose
 
 
@@ -42,16 +45,16 @@ class Classified:
     measures: Measures
 
 
-def classify(entry: Entry) -> Classified:
-    """Classify one entry that has a structure."""
+def classify(id: str, structure: "Structure") -> Classified:
+    """Classify one structure."""
     from fourdcrystal import limits, prototypes, symmetry
 
-    measures = limits.measure(entry.structure)
+    measures = limits.measure(structure)
     if measures.distance < limits.COINCIDENT:  # no crystal; rejected by every limit
-        return Classified(entry.id, prototypes.OTHER, (), "", measures)
-    matches = prototypes.library().matches(entry.structure)
-    label = symmetry.protostructure(entry.structure)
-    return Classified(entry.id, prototypes.class_of(matches), tuple(matches), label, measures)
+        return Classified(id, prototypes.OTHER, (), "", measures)
+    matches = prototypes.library().matches(structure)
+    label = symmetry.protostructure(structure)
+    return Classified(id, prototypes.class_of(matches), tuple(matches), label, measures)
 
 
 def _flat(found: Classified) -> dict[str, Any]:
@@ -59,14 +62,14 @@ def _flat(found: Classified) -> dict[str, Any]:
     return row | row.pop("measures")
 
 
-def _part(task: tuple[list[Entry], Path]) -> int:
+def _part(task: Task) -> int:
     """Classify a part and write it; what an earlier run wrote is kept."""
-    entries, path = task
+    part, path = task
     if not path.exists():
-        table = pa.Table.from_pylist([_flat(classify(e)) for e in entries], _SCHEMA)
+        table = pa.Table.from_pylist([_flat(classify(*known)) for known in part], _SCHEMA)
         with replaced(path) as temporary:
             pq.write_table(table, temporary)
-    return len(entries)
+    return len(part)
 
 
 _SCHEMA = pa.schema(
@@ -84,12 +87,12 @@ _SCHEMA = pa.schema(
 )
 
 
-def _tasks(structures: Path, folder: Path) -> Iterator[tuple[list[Entry], Path]]:
-    part: list[Entry] = []
+def _tasks(structures: Path, folder: Path) -> Iterator[Task]:
+    part: list[tuple[str, Structure]] = []
     for entry in collection.read(structures):
         if entry.structure is None:
             continue
-        part.append(entry)
+        part.append((entry.id, entry.structure))
         if len(part) == _PART:
             yield part, folder / _name(part)
             part = []
@@ -97,9 +100,9 @@ def _tasks(structures: Path, folder: Path) -> Iterator[tuple[list[Entry], Path]]
         yield part, folder / _name(part)
 
 
-def _name(part: list[Entry]) -> str:
+def _name(part: list[tuple[str, "Structure"]]) -> str:
     """A part's file name tells its content, so a part of other structures can't be mistaken for it."""
-    content = [VERSION, *([e.id, structure_to_dict(e.structure)] for e in part)]
+    content = [VERSION, *([id, structure_to_dict(structure)] for id, structure in part)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24] + ".parquet"
 
 
@@ -116,7 +119,7 @@ def run(structures: Path, output: Path, workers: int) -> None:
     total = collection.opened(structures, collection.SCHEMA, "collect").metadata.num_rows
     paths: list[Path] = []
 
-    def noted() -> Iterator[tuple[list[Entry], Path]]:
+    def noted() -> Iterator[Task]:
         """The tasks, whose files are remembered on the way."""
         for task in _tasks(structures, folder):
             paths.append(task[1])

@@ -134,14 +134,27 @@ def run_composed(main: Callable[[], None]) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would spread over many lines
 
     def composed() -> None:
+        """The program, with Hydra's complaints in one sentence."""
         from hydra.errors import HydraException
 
         try:
             main()
         except HydraException as error:
-            raise InputError(" ".join(str(error).split())) from error
+            raise InputError(_composition(error)) from error
 
     run(composed)
+
+
+def _composition(error: Exception) -> str:
+    """What Hydra says about a file or setting that there isn't, without its advice and search path."""
+    from hydra.errors import MissingConfigException
+
+    if isinstance(error, MissingConfigException) and error.options:
+        return f"{error.missing_cfg_file}: no such configuration; allowed are {', '.join(error.options)}"
+    said = " ".join(str(error).split())
+    if said.startswith("Could not override"):
+        return f"{said.split('. ')[0]}, there is no such setting; --cfg job prints all"
+    return said
 
 
 def _no_space(error: BaseException | None) -> BaseException | None:

@@ -1,7 +1,6 @@
 """What holds in every store, whoever wrote it: layout, recipe, and the physics that ties its arrays together."""
 
 from collections.abc import Iterator, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,10 @@ from numpy.typing import NDArray
 
 from fourdcrystal import labels
 from fourdcrystal.contents import Contents
+from fourdcrystal.instrument_settings import DetectorSettings
 from fourdcrystal.layout import ARRAYS, IMAGE, dimensions
 from fourdcrystal.precision import HEIGHT_STEP, POTENTIAL_STEP, single
-from fourdcrystal.settings import DetectorSettings, Labels
+from fourdcrystal.settings import Labels
 
 PURPOSES = {"unrotated", "zone_axis", "mistilted", "random"}
 ON_LATTICE = 1e-6  # 1/Å; how far a reflection may lie from the lattice, which is stored in double precision
@@ -141,10 +141,10 @@ def _labels(small: Mapping[str, NDArray[Any]], settings: Labels) -> Iterator[Bre
     ends = np.searchsorted(small["reflection_orientation"], np.arange(len(small["rotation"]) + 1))
     for orientation, energy in np.ndindex(small["vg"].shape[:2]):
         mine = slice(ends[orientation], ends[orientation + 1])
-        table = SimpleNamespace(g=small["reflection_g"][mine], vg=small["reflection_vg"][mine])
-        weights = labels.weights(table, float(small["energy"][energy]), settings)
+        g = small["reflection_g"][mine]
+        weights = labels.weights(g, small["reflection_vg"][mine], float(small["energy"][energy]), settings)
         seen = weights > 0
-        g, weights = table.g[seen].astype(np.float32), weights[seen].astype(np.float32)
+        g, weights = g[seen].astype(np.float32), weights[seen].astype(np.float32)
         centres = labels.positions(g, np.float32(dq), shape)
         drawn, height = labels.draw(centres, weights, g[:, 2], shape, settings.width)
         vg, qz = (single(small[name][orientation, energy]) for name in ("vg", "qz"))

@@ -12,7 +12,6 @@ Snakemake's SLURM plugin (2.8) asks the controller two things, and takes silence
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from types import ModuleType
 from typing import Any
 
 PAUSE = 10.0  # s between questions to a controller that doesn't answer
@@ -24,7 +23,8 @@ class Remembered:
     """A question whose answer never changes: the last one counts while there is none."""
 
     def __init__(self, ask: Callable[[], int | None]) -> None:
-        self._ask, self._last = ask, None
+        self._ask = ask
+        self._last: int | None = None
 
     def __call__(self) -> int | None:
         """The answer, or the last one; none before the first."""
@@ -61,7 +61,7 @@ class Patient:
         return states | dict.fromkeys(gone, "UNKNOWN"), seconds
 
 
-def outlast(plugin: ModuleType) -> None:
+def outlast(plugin: Any) -> None:
     """Let Snakemake's SLURM plugin wait for a controller that doesn't answer.
 
     Args:

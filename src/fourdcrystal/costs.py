@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Self
 
 from fourdcrystal import recipe
-from fourdcrystal.settings import Settings, box_edge, wave_sampling
+from fourdcrystal.instrument_settings import box_edge, wave_sampling
+from fourdcrystal.settings import Settings
 
 HOUR = 3600.0
 SAMPLE = 20  # stores whose sizes are looked at; more would make a dry run wait for the file system
@@ -70,8 +71,8 @@ def read(folder: str | Path) -> Iterator[Job]:
             rule, *name = path.relative_to(folder).with_suffix("").parts
             row = rows[-1]
             resources = ast.literal_eval(row["resources"]) if row.get("resources", "").startswith("{") else {}
-            times = (_number(row[column]) for column in ("s", "cpu_time", "max_rss"))
-            yield Job(rule, "/".join(name), *times, int(resources.get("gpu", 0)))
+            s, cpu_s, mem_MB = (_number(row[column]) for column in ("s", "cpu_time", "max_rss"))
+            yield Job(rule, "/".join(name), s, cpu_s, mem_MB, int(resources.get("gpu", 0)))
 
 
 def _number(text: str) -> float:
@@ -127,13 +128,19 @@ def estimate(planned: Mapping[str, Planned], results: str | Path, settings: Sett
             Cost(
                 rule,
                 plan.jobs,
-                None if None in cores else scale * sum(cores),
-                0.0 if not plan.gpus else None if None in gpus else scale * plan.gpus * sum(gpus),
+                _scaled(scale, cores),
+                _scaled(scale * plan.gpus, gpus) if plan.gpus else 0.0,
                 None if size is None else plan.crystals * size * pixels if rule in STORING else 0.0,
                 len(sources[-1]),
             )
         )
     return costs
+
+
+def _scaled(factor: float, seconds: list[float | None]) -> float | None:
+    """A factor times the sum; none where one of them is."""
+    known = [s for s in seconds if s is not None]
+    return factor * sum(known) if len(known) == len(seconds) else None
 
 
 def _per_unit(jobs: list[Job], results: Path, gpu: bool) -> float | None:
@@ -192,8 +199,8 @@ def table(costs: Sequence[Cost]) -> str:
 
 
 def _figures(cost: Cost) -> tuple[str, str, str]:
-    hours = ("-" if value is None else f"{value:.3g}" for value in (cost.core_hours, cost.gpu_hours))
-    return (*hours, "-" if cost.bytes is None else _bytes(cost.bytes))
+    core, gpu = ("-" if value is None else f"{value:.3g}" for value in (cost.core_hours, cost.gpu_hours))
+    return core, gpu, "-" if cost.bytes is None else _bytes(cost.bytes)
 
 
 def _bytes(count: float) -> str:

@@ -64,8 +64,14 @@ def listed(row: Row, entry: Entry) -> Crystal:
     """The crystal that a row of the sample sheet means, with the structure that the source delivered.
 
     Raises:
-        InputError: if the source now has another compound under that id than when the sheet was made.
+        InputError: if the source now has another compound under that id than when the sheet was made, or nothing that
+            can be used.
     """
+    if entry.structure is None:
+        raise InputError(
+            f"crystals.sheet: '{row.id}' is {row.formula} in the sample sheet but can't be used any more "
+            f"({entry.problem}); make a new sheet or use the old database version"
+        )
     formula = entry.structure.composition.reduced_formula
     if formula != row.formula:
         raise InputError(

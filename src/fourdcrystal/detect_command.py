@@ -76,18 +76,18 @@ def run(args: argparse.Namespace) -> None:
     """
     check(args)
     # the scan before torch and the model: what is most often wrong is said at once
-    from fourdcrystal import scan_files, scans
+    from fourdcrystal import scan_checks, scan_files
 
     scan = scan_files.read(
         args.scan, args.probe, args.sampling, args.energy, args.semiangle, grid=args.grid, axes=args.axes
     )
-    scans.check_dimensions(scan)
+    scan_checks.check_dimensions(scan)
     whole = scan.grid
     if args.roi or args.stride > 1:
         x, y = args.roi or (slice(None), slice(None))
         scan = scan.region(x, y, args.stride)
     scan = scan.binned(args.bin)
-    scans.check(scan)
+    scan_checks.check(scan)
     args.output.mkdir(parents=True, exist_ok=True)  # what can't be written is said before the search
     from fourdcrystal import detection, detection_plots, scan_analysis
 
@@ -137,7 +137,7 @@ def _detected(args: argparse.Namespace, scan: "Scan", detector: "Detector", anal
     """Key figures of the search, everything written; none where only a part was asked for."""
     import shutil
 
-    from fourdcrystal import detection
+    from fourdcrystal import detection, detection_report
 
     pieces = args.output / "pieces"
     found = detection.detect(scan, detector, analysis, pieces, args.part)
@@ -148,7 +148,7 @@ def _detected(args: argparse.Namespace, scan: "Scan", detector: "Detector", anal
     if args.classical or "centres" in scan.truth:
         plain = detection.classical(scan, analysis)
         baselines = [plain, detection.edge_fitted(scan, plain, analysis)]
-    figures = detection.write(args.output, scan, found, baselines, analysis)
+    figures = detection_report.write(args.output, scan, found, baselines, analysis)
     shutil.rmtree(pieces)
     return figures
 

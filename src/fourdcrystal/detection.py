@@ -1,42 +1,44 @@
-"""From a scan and its vacuum probe to Bragg vectors, strain and orientation on disk."""
+"""From a scan and its vacuum probe to Bragg vectors, strain and orientation."""
 
 import hashlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import overload
 
 import numpy as np
 
 from fourdcrystal import (
     __version__,
-    bragg_vectors,
+    asymmetry,
     context,
     correlation,
-    detection_plots,
     edgefit,
-    files,
     flags,
     gaps,
-    hyperspy_vectors,
     mapping,
-    results,
+    occupancy,
     scan_truth,
     search,
+    significance,
 )
-from fourdcrystal.analysis import PLAIN, Analysis, axes, distorted, straightened
+from fourdcrystal.analysis import PLAIN, Analysis, distorted, straightened
 from fourdcrystal.detectors import Detector
 from fourdcrystal.flags import FLAGS
 from fourdcrystal.mapping import Maps
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.progress import Progress
-from fourdcrystal.scans import Scan, check
+from fourdcrystal.scan_checks import check
+from fourdcrystal.scans import Scan
 from fourdcrystal.search import Found, Method, Searcher
 
 THRESHOLDS = np.geomspace(0.005, 0.3, 15)  # of which the classical method beside a known truth gets the best
+UNKNOWN_ENERGY = (
+    "the beam's energy isn't known (--energy sets it), so there are no heights q_z and no tilts, and intensities are "
+    "U_g over a pixel's area instead of V_g in volts"
+)
 SAMPLE = 32  # patterns that tell what the camera can't see
 
 
@@ -48,7 +50,7 @@ class Detected:
         method: What found the peaks, for tables and pictures.
         found: Peaks and flags of all patterns, in the order of the scan, virtual images and sums.
         maps: Lattice, strain and tilt.
-        in_volts: Whether intensities are |V_g| w [V]; else heights of a correlation.
+        in_volts: Whether intensities are |V_g| w [V]; else U_g / dq² [px²], or heights of a correlation.
         notes: What the user should know about the scan, in sentences.
         alone: The peaks where each disk by itself says that it is; none: nothing else is known.
         deviation: How far disks lie from their lattice along an axis, beyond their uncertainty [px]; NaN: not known.
@@ -75,12 +77,24 @@ class Detected:
 
 def searcher_of(scan: Scan, detector: Detector) -> Searcher:
     """How a scan is searched by a detector."""
-    return searcher(scan, partial(detector.detect, curvature=scan.curvature), detector.batch_size(scan.shape))
+    electron = significance.unit(scan.sample(SAMPLE))  # before gaps are filled with fractions
+    method = partial(detector.detect, pixel=scan.pixel, faint=True, electron=electron)
+    return searcher(scan, method, detector.batch_size(scan.shape))
 
 
 def searcher(scan: Scan, method: Method, batch_size: int) -> Searcher:
     """How a scan is searched: with its probe, around what its camera can't see."""
     return Searcher(method, scan.probe, gaps.find(scan.sample(SAMPLE), correlation.radius(scan.probe)), batch_size)
+
+
+@overload
+def detect(scan: Scan, detector: Detector, analysis: Analysis = PLAIN, folder: Path | None = None) -> Detected: ...
+
+
+@overload
+def detect(
+    scan: Scan, detector: Detector, analysis: Analysis, folder: Path | None, part: tuple[int, int]
+) -> Detected | None: ...
 
 
 def detect(
@@ -117,25 +131,38 @@ def detect(
         gaps.direct_beam_missing(found.total, scan.probe),
         flags.scaled(found.total[~how.gaps.blind], len(found)),
         detector.doubts(radius),
+        UNKNOWN_ENERGY if detector.in_volts and scan.energy is None else None,
     )
     notes = [note for note in said if note]
-    made = in_context(scan, mapped(scan, detector.method, found, analysis))
-    return replace(made, in_volts=detector.in_volts, notes=(*notes, *made.notes))
+    made = in_context(scan, believed(scan, detector.method, found, analysis))
+    return replace(made, in_volts=detector.in_volts and scan.energy is not None, notes=(*notes, *made.notes))
 
 
 def identity(scan: Scan, detector: Detector) -> str:
     """What peaks depend on, short: two searches with the same one find the same."""
-    content = [scan.identity, list(scan.patterns.shape), detector.identity, __version__]
+    columns = [field.name for field in fields(Peaks)]
+    content = [scan.identity, list(scan.patterns.shape), detector.identity, columns, __version__]
     made = hashlib.sha256(json.dumps(content).encode() + np.ascontiguousarray(scan.probe).tobytes())
     return made.hexdigest()[:12]
 
 
 def mapped(scan: Scan, method: str, found: Found, analysis: Analysis = PLAIN) -> Detected:
     """What the peaks of a scan say."""
-    maps = mapping.of_peaks(found.peaks, len(scan), scan.shape, scan.dq, np.array(scan.centre), analysis)
-    flag = found.flags & ~np.uint8(FLAGS["no_lattice"])
+    maps = mapping.of_peaks(found.peaks, scan.grid, scan.shape, scan.dq, np.array(scan.centre), analysis)
+    flag = found.flags & ~np.uint8(FLAGS["no_lattice"] | FLAGS["no_peaks"])
     flag[~maps.lattices.fitted] |= FLAGS["no_lattice"]
+    searched = (flag & (FLAGS["not_finite"] | FLAGS["empty"])) == 0
+    flag[searched & (np.bincount(found.peaks.pattern, minlength=len(flag)) == 0)] |= FLAGS["no_peaks"]
     return Detected(method, replace(found, flags=flag), maps, notes=maps.notes)
+
+
+def believed(scan: Scan, method: str, found: Found, analysis: Analysis = PLAIN) -> Detected:
+    """What the sure peaks of a scan say, and beside them the faint ones that their lattice tells from noise."""
+    peaks = found.peaks
+    made = mapped(scan, method, replace(found, peaks=peaks.where(significance.sure(peaks))), analysis)
+    straight = straightened(peaks, made.maps.distortion, np.array(scan.centre))
+    kept = occupancy.kept(straight, made.maps.lattices)
+    return replace(made, found=replace(made.found, peaks=peaks.where(kept)))
 
 
 def in_context(scan: Scan, made: Detected) -> Detected:
@@ -147,9 +174,9 @@ def in_context(scan: Scan, made: Detected) -> Detected:
     if not len(alone) or not np.isfinite(alone.sigma_px).all() or not maps.lattices.fitted.any():
         return made
     centre = np.array(scan.centre)
-    straight = straightened(alone, maps.distortion, centre)
+    straight = asymmetry.corrected(straightened(alone, maps.distortion, centre), maps.lattices)
     tau = context.deviation(straight, maps.lattices)
-    better = context.predicted(straight, maps.lattices, tau)
+    better = context.predicted(straight, maps.lattices, tau, maps.beam)
     at = distorted(better.positions, maps.distortion, centre)
     peaks = replace(better, qx_px=at[:, 0], qy_px=at[:, 1])
     return replace(made, found=replace(made.found, peaks=peaks), alone=alone, deviation=tau)
@@ -193,86 +220,3 @@ def edge_fitted(scan: Scan, coarse: Detected, analysis: Analysis = PLAIN) -> Det
         seconds=coarse.found.seconds + time.monotonic() - started,
     )
     return mapped(scan, f"{coarse.method}, edge fit", found, analysis)
-
-
-def summary(scan: Scan, found: Detected) -> dict[str, Any]:
-    """Key figures of a detection."""
-    maps = found.maps
-    a, b = maps.reference * scan.dq
-    lengths = np.hypot(*a), np.hypot(*b)
-    angle = np.degrees(np.arccos(a @ b / lengths[0] / lengths[1]))
-    sigma = np.mean([_median(maps.strain.sigma[:, i]) for i in range(3)])
-    return {
-        "scan": scan.name,
-        "method": found.method,
-        "positions": list(scan.grid),
-        "pixels": list(scan.shape),
-        "sampling_invA": scan.dq,
-        "energy_eV": scan.energy,
-        "peaks": len(found.peaks),
-        "peaks_per_pattern": round(len(found.peaks) / len(scan), 2),
-        "patterns_per_second": round(len(scan) / found.found.seconds, 1),
-        "flags": flags.counts(found.flags),
-        "notes": list(found.notes),
-        "lattice_invA": [_rounded(length, 5) for length in lengths],
-        "lattice_angle_degree": _rounded(angle, 3),
-        "zone_axis": None if maps.zone is None else list(maps.zone.axis),
-        "ellipticity": round(axes(maps.distortion)[0], 5),
-        "lattice_residual_px": _rounded(_median(maps.lattices.residual), 4),
-        "lattice_deviation_px": _rounded(found.deviation, 4),
-        "strain_sigma": _rounded(sigma, 6),
-        "version": __version__,
-    }
-
-
-def _median(values: np.ndarray) -> float:
-    """Median of the finite values; NaN where there are none."""
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else float("nan")
-
-
-def _rounded(value: float, digits: int) -> float | None:
-    """As JSON can hold it: nothing where it is not known."""
-    return round(float(value), digits) if np.isfinite(value) else None
-
-
-def write(
-    output: Path, scan: Scan, found: Detected, baselines: Sequence[Detected] = (), analysis: Analysis = PLAIN
-) -> dict[str, Any]:
-    """Write everything about a detection into a folder; summary.json comes last.
-
-    Args:
-        output: Folder; files of an earlier run are replaced one by one.
-        scan: The scan.
-        found: The results.
-        baselines: Classical results, reported beside them; the first is drawn.
-        analysis: As both used it.
-
-    Returns:
-        The summary.
-    """
-    maps, attributes = found.maps, {"scan": scan.name, "sampling_invA": scan.dq, "version": __version__}
-    units = "V" if found.in_volts else "1"
-    straight = straightened(found.peaks, maps.distortion, np.array(scan.centre))
-    vectors = bragg_vectors.table(found.peaks, straight, scan.grid, maps.centres, scan.dq, units, found.alone)
-    bragg_vectors.write_parquet(output / "bragg_vectors.parquet", vectors)
-    seen = distorted(maps.centres, maps.distortion, np.array(scan.centre))
-    camera = bragg_vectors.Camera(scan.shape, scan.dq, seen, axes(maps.distortion))
-    bragg_vectors.write_emd(output / "bragg_vectors.h5", found.peaks, scan.grid, camera)
-    hyperspy_vectors.write(output / "bragg_vectors.hspy", vectors, scan.grid, scan.dq, scan.name)
-    results.write(output / "strain.zarr", results.strain(maps, found.flags, scan.grid, attributes))
-    results.write(output / "orientation.zarr", results.orientation(maps, scan.grid, attributes, analysis.crystal))
-    results.write(output / "virtual_images.zarr", results.virtual_images(found.found, scan.grid, attributes))
-    figures = summary(scan, found)
-    if "centres" in scan.truth:
-        region = analysis.region
-        figures["error"] = {found.method: scan_truth.errors(scan, found.peaks, maps, found.in_volts, region)}
-        if found.alone is not None:
-            errors = scan_truth.errors(scan, found.alone, maps, found.in_volts, region)
-            figures["error"][f"{found.method}, each disk alone"] = errors
-        for other in baselines:
-            figures["error"][other.method] = scan_truth.errors(scan, other.peaks, other.maps, False, region)
-    detection_plots.draw(output, scan, found, baselines[0] if baselines else None, analysis)
-    with files.replaced(output / "summary.json") as path:
-        path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
-    return figures

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.colors import ListedColormap
@@ -11,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from fourdcrystal import mapping, orientation_plots, plots, scan_truth
 from fourdcrystal.analysis import PLAIN, Analysis, straightened
+from fourdcrystal.detection import Detected
 from fourdcrystal.flags import FLAGS, WORDS
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.plots import STYLE
@@ -18,22 +18,19 @@ from fourdcrystal.scans import Scan
 from fourdcrystal.search import Searcher
 from fourdcrystal.strain import COMPONENTS
 
-if TYPE_CHECKING:
-    from fourdcrystal.detection import Detected
-
 STRAIN_LABELS = {"e_xx": "$e_{xx}$ [%]", "e_yy": "$e_{yy}$ [%]", "e_xy": "$e_{xy}$ [%]", "theta": "rotation [mrad]"}
 STRAIN_SCALE = (100.0, 100.0, 100.0, 1e3)
 
 
 def draw(
-    output: Path, scan: Scan, found: "Detected", baseline: "Detected | None" = None, analysis: Analysis = PLAIN
+    output: Path, scan: Scan, found: Detected, baseline: Detected | None = None, analysis: Analysis = PLAIN
 ) -> None:
     """All pictures of a detection, into a folder."""
     patterns(output / "patterns.png", scan, found.peaks, None if baseline is None else baseline.peaks)
     bragg_vector_map(output / "bragg_vector_map.png", scan, found)
     strain_maps(output / "strain.png", scan, found, baseline, analysis.region)
     tilt_maps(output / "tilt.png", scan, found)
-    if found.maps.zone is not None:
+    if found.maps.zone is not None and analysis.crystal is not None:
         orientation_plots.orientation_maps(output / "orientation.png", scan, found, analysis.crystal)
     virtual_images(output / "virtual_images.png", scan, found)
     flag_map(output / "flags.png", scan, found)
@@ -76,7 +73,7 @@ def preview(path: Path, scan: Scan, searcher: Searcher, count: int) -> None:
     patterns(path, scan, replace(found, pattern=index[found.pattern]), count=count)
 
 
-def bragg_vector_map(path: Path, scan: Scan, found: "Detected") -> None:
+def bragg_vector_map(path: Path, scan: Scan, found: Detected) -> None:
     """All Bragg vectors of the scan in one map, in 1/Å."""
     sampling = 4
     straight = straightened(found.peaks, found.maps.distortion, np.array(scan.centre))
@@ -100,7 +97,7 @@ def bragg_vector_map(path: Path, scan: Scan, found: "Detected") -> None:
 
 
 def strain_maps(
-    path: Path, scan: Scan, found: "Detected", baseline: "Detected | None", region: np.ndarray | None = None
+    path: Path, scan: Scan, found: Detected, baseline: Detected | None, region: np.ndarray | None = None
 ) -> None:
     """Strain and rotation: the network's and, where there are any, the classical ones and the truth; uncertainties."""
     rows = [(found.method, found.maps.strain.values)]
@@ -126,7 +123,7 @@ def strain_maps(
                 plots.colour_bar(figure, shown, panel)
 
 
-def tilt_maps(path: Path, scan: Scan, found: "Detected") -> None:
+def tilt_maps(path: Path, scan: Scan, found: Detected) -> None:
     """Tilt of the crystal towards x and y and on a colour wheel, beside the truth where it is known."""
     rows = [(found.method, found.maps.tilt)]
     if "tilt" in scan.truth:
@@ -153,7 +150,7 @@ def tilt_maps(path: Path, scan: Scan, found: "Detected") -> None:
                 plots.colour_bar(figure, shown, panel)
 
 
-def virtual_images(path: Path, scan: Scan, found: "Detected") -> None:
+def virtual_images(path: Path, scan: Scan, found: Detected) -> None:
     """Virtual bright and annular dark field, from all counts; and the number of peaks."""
     peaks = np.bincount(found.peaks.pattern, minlength=len(scan))
     images = (
@@ -169,7 +166,7 @@ def virtual_images(path: Path, scan: Scan, found: "Detected") -> None:
             plots.colour_bar(figure, shown, panel, label)
 
 
-def flag_map(path: Path, scan: Scan, found: "Detected") -> None:
+def flag_map(path: Path, scan: Scan, found: Detected) -> None:
     """Which positions have which flag; where there are several, the first of them."""
     bits, words = list(FLAGS.values()), [WORDS[name] for name in FLAGS]
     first = np.zeros(len(scan), int)

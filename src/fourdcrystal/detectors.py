@@ -1,7 +1,7 @@
 """What finds Bragg peaks in a scan: a trained network, or correlation with the vacuum probe.
 
-Both have the same face: ``method`` for tables and pictures, ``in_volts``, ``identity``, ``batch_size``, ``detect``, and
-``doubts`` about a probe that they were not made for.
+Both have the same face: ``method`` for tables and pictures, ``in_volts``, ``threshold``, ``identity``, ``batch_size``,
+``detect``, and ``doubts`` about a probe that they were not made for.
 """
 
 from typing import Protocol
@@ -12,6 +12,7 @@ import torch
 from fourdcrystal import correlation, inference, modelfile, refinements, significance
 from fourdcrystal.inference import batch_size, device_named
 from fourdcrystal.peaks import Peaks
+from fourdcrystal.pixels import Pixel
 from fourdcrystal.refinements import Refinement
 
 CANDIDATES = 4  # points per pixel of the correlation where a refinement follows
@@ -33,8 +34,7 @@ def named(model: str = "shipped", device: str = "auto", refine: str = "learned")
     refinement = refinements.named(refine, chosen)
     if model == "correlation":
         return Correlator(chosen, refine=refinement)
-    path = modelfile.SHIPPED if model == "shipped" else model
-    return inference.Detector.load(path, chosen, refine=refinement)
+    return inference.Detector.load(modelfile.named(model), chosen, refine=refinement)
 
 
 def default(device: str = "auto") -> "Detector":
@@ -47,6 +47,7 @@ class Detector(Protocol):
 
     method: str
     in_volts: bool
+    threshold: float
 
     @property
     def identity(self) -> str:
@@ -55,10 +56,20 @@ class Detector(Protocol):
     def batch_size(self, shape: tuple[int, int]) -> int:
         """Patterns of a shape that are treated at once."""
 
-    def detect(self, patterns: np.ndarray, probe: np.ndarray, curvature: float) -> Peaks:
+    def detect(
+        self,
+        patterns: np.ndarray,
+        probe: np.ndarray,
+        pixel: Pixel,
+        *,
+        faint: bool = False,
+        electron: float | None = None,
+    ) -> Peaks:
         """Peaks of patterns (N, X, Y) with the vacuum probe (X, Y); one that is empty or not finite has none.
 
-        The curvature λ dq² [1/Å] gives heights q_z their unit; where it is NaN they are not known.
+        The pixel gives potentials and heights q_z their units; where it isn't known, heights aren't. With ``faint``
+        there are peaks among them that only a scan can tell from noise (:mod:`fourdcrystal.occupancy`). Where it isn't
+        said what one ``electron`` is in the patterns' numbers, they tell it themselves.
         """
 
     def doubts(self, radius: float) -> str | None:
@@ -94,7 +105,15 @@ class Correlator:
         """Patterns of a shape that are treated at once."""
         return batch_size(shape, self.device)
 
-    def detect(self, patterns: np.ndarray, probe: np.ndarray, curvature: float = float("nan")) -> Peaks:
+    def detect(
+        self,
+        patterns: np.ndarray,
+        probe: np.ndarray,
+        pixel: Pixel | None = None,
+        *,
+        faint: bool = False,
+        electron: float | None = None,
+    ) -> Peaks:
         """Peaks of patterns (N, X, Y); one that is empty or not finite has none. Correlation tells no heights."""
         fine = correlation.UPSAMPLING if self.refine is None else CANDIDATES
         found = correlation.detect(
@@ -102,7 +121,7 @@ class Correlator:
         )
         if self.refine is None:
             return found
-        return significance.refined(patterns, probe, found, self.refine.apply)
+        return significance.refined(patterns, probe, found, self.refine.apply, faint, electron)
 
     def doubts(self, radius: float) -> str | None:
         """Correlation works with every probe, a refinement that was learned doesn't."""

@@ -12,3 +12,11 @@ def wavelength(energy: float) -> float:
     λ = h c / sqrt(E (E + 2 m c²)); De Graef, Introduction to Conventional TEM (2003), eq. 2.34.
     """
     return H_C / math.sqrt(energy * (energy + 2 * REST_ENERGY))
+
+
+def scattering(energy: float) -> float:
+    """What makes U_g [1/Å²] of V_g [V] at a beam energy [eV]: 2 m e / h² with the relativistic mass m [1/(V Å²)].
+
+    Times the wavelength it is σ / π, and λ |U_g| = 1 / ξ_g of two beams; De Graef (2003), chapter 5.
+    """
+    return 2 * (energy + REST_ENERGY) / H_C**2

@@ -1,9 +1,10 @@
 """How good a trained network is on crystals and prototypes it never saw, beside classical correlation at its best."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,14 @@ from fourdcrystal import (
     context,
     correlation,
     floor,
+    inference,
     lattice,
     metrics,
+    occupancy,
     refinements,
     samples,
     seeds,
+    significance,
     vacuum,
 )
 from fourdcrystal.errors import InputError
@@ -28,14 +32,19 @@ from fourdcrystal.samples import Sample
 from fourdcrystal.settings import Evaluation
 
 NETWORK = "network"
-CLASSICAL: dict[str, dict[str, object]] = {
+CLASSICAL: dict[str, dict[str, Any]] = {
     "parabolic": {"subpixel": "parabolic"},
     "multicorr": {"subpixel": "multicorr"},
     "parabolic, root": {"subpixel": "parabolic", "square_root": True},
     "multicorr, root": {"subpixel": "multicorr", "square_root": True},
 }
 REFINED = (NETWORK, "multicorr, root")  # whose positions are refined
-ALIKE = ("crystal", "orientation", "energy_eV", "semiangle")  # patterns that agree in these share a lattice and a probe
+SAME_SCAN = (
+    "crystal",
+    "orientation",
+    "energy_eV",
+    "semiangle",
+)  # patterns that agree in these share a lattice and a probe
 LEARNED, IN_LATTICE = "learned", "learned, in the lattice"
 THRESHOLDS = np.geomspace(0.002, 0.5, 30)
 BATCH = 64
@@ -50,9 +59,9 @@ def methods(detector: Detector) -> dict[str, Method]:
     }
 
 
-def correlated(**options: object) -> Method:
+def correlated(**options: Any) -> Method:
     """Classical correlation with some options of :func:`fourdcrystal.correlation.detect`; it tells no heights."""
-    return lambda patterns, probe, curvature: correlation.detect(patterns, probe, **options)
+    return lambda patterns, probe, pixel: correlation.detect(patterns, probe, **options)
 
 
 def found_by(method: Method, given: Sample, counts: np.ndarray) -> Peaks:
@@ -61,10 +70,9 @@ def found_by(method: Method, given: Sample, counts: np.ndarray) -> Peaks:
     for index, probe in given.groups():
         for start in range(0, len(index), BATCH):
             some = index[start : start + BATCH]
-            part = method(counts[some], probe, given.curvature[index[0]])
-            parts.append(Peaks.of(some[part.pattern], part.positions, part.intensity, part.qz, part.sigma_px))
-    order = np.argsort(np.concatenate([p.pattern for p in parts]), kind="stable")
-    return Peaks(*(np.concatenate([getattr(p, n) for p in parts])[order] for n in Peaks.__dataclass_fields__))
+            part = method(counts[some], probe, given.pixel(index[0]))
+            parts.append(replace(part, pattern=some[part.pattern]))
+    return in_order(parts)
 
 
 def refined(kind: str, found: Peaks, given: Sample, counts: np.ndarray) -> Peaks:
@@ -77,6 +85,8 @@ def refined(kind: str, found: Peaks, given: Sample, counts: np.ndarray) -> Peaks
         counts: Its patterns with noise, (N, X, Y).
     """
     refinement, positions, sigma = refinements.named(kind), found.positions, found.sigma_px.copy()
+    if refinement is None:
+        return found
     for index, probe in given.groups():
         rows = np.flatnonzero(np.isin(found.pattern, index))
         better = refinement.apply(counts, probe, found.where(rows))
@@ -84,22 +94,51 @@ def refined(kind: str, found: Peaks, given: Sample, counts: np.ndarray) -> Peaks
     return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma)
 
 
+def as_detected(found: Peaks, given: Sample, counts: np.ndarray) -> Peaks:
+    """What the command ``detect`` makes of peaks: refined, with counts behind them; faint ones are among them.
+
+    Args:
+        found: Peaks of a method.
+        given: The sample.
+        counts: Its patterns with noise, (N, X, Y).
+    """
+    refine, parts = refinements.learned(), []
+    for index, probe in given.groups():
+        at = np.isin(found.pattern, index)
+        some = replace(found.where(at), pattern=np.searchsorted(index, found.pattern[at]))
+        better = inference.placed(counts[index], probe, some, refine, given.pixel(index[0]), faint=True)
+        parts.append(replace(better, pattern=index[better.pattern]))
+    return in_order(parts)
+
+
 def in_lattice(found: Peaks, given: Sample) -> Peaks:
-    """The peaks in the context of their lattices; patterns of one crystal, orientation and probe are as one scan."""
-    positions, sigma = found.positions, found.sigma_px.copy()
-    shape = given.cbed.shape[1:]
-    alike = [name for name in ALIKE if name in given.table]
+    """The peaks in the context of their lattices, without faint ones that these can't tell from noise.
+
+    Patterns of one crystal, orientation and probe are as one scan. Not quite: they are of different thicknesses, so
+    their disks have no asymmetry in common (:mod:`fourdcrystal.asymmetry`).
+    """
+    alike = [name for name in SAME_SCAN if name in given.table]
     number = given.table.groupby(alike, observed=True).ngroup().to_numpy()
+    shape, certain, parts = given.cbed.shape[1:], significance.sure(found), []
     for group in np.unique(number):
         index = np.flatnonzero(number == group)
-        at = np.flatnonzero(np.isin(found.pattern, index))
+        at = np.isin(found.pattern, index)
         some = replace(found.where(at), pattern=np.searchsorted(index, found.pattern[at]))
-        basis = lattice.find(some, shape)
+        basis = lattice.find(some.where(certain[at]), shape)
         if basis is None:
-            continue
-        better = context.predicted(some, lattice.fit(some, len(index), basis, np.array(shape) // 2))
-        positions[at], sigma[at] = better.positions, better.sigma_px
-    return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma)
+            better = some.where(certain[at])
+        else:
+            lattices = lattice.fit(some.where(certain[at]), len(index), basis, np.array(shape) // 2)
+            kept = some.where(occupancy.kept(some, lattices))
+            better = context.predicted(kept, lattices)
+        parts.append(replace(better, pattern=index[better.pattern]))
+    return in_order(parts)
+
+
+def in_order(parts: list[Peaks]) -> Peaks:
+    """Peaks of different patterns as one table."""
+    columns = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Peaks)}
+    return Peaks(**columns).where(np.argsort(columns["pattern"], kind="stable"))
 
 
 def floors(given: Sample, dose: float) -> np.ndarray:
@@ -125,6 +164,13 @@ def floors(given: Sample, dose: float) -> np.ndarray:
     return found
 
 
+def matched(found: Peaks, given: Sample, settings: Evaluation) -> metrics.Matches:
+    """Which peaks are which reflections of a sample."""
+    border = correlation.radius(given.probe[0])
+    distance = settings.match_distance / float(given.dq[0])
+    return metrics.match(found, given.true, distance, given.cbed.shape[1:], border)
+
+
 def scored(
     found: Peaks, given: Sample, settings: Evaluation, in_volts: bool, least: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
@@ -138,9 +184,7 @@ def scored(
         least: What :func:`floors` gives; then there is a column floor_px, the median error of an estimate that reached
             them, for the reflections that were found.
     """
-    dq = float(given.dq[0])
-    border = correlation.radius(given.probe[0])
-    matches = metrics.match(found, given.true, settings.match_distance / dq, given.cbed.shape[1:], border)
+    matches = matched(found, given, settings)
     volts = found.intensity if in_volts else metrics.in_volts(found, given.true, matches)
     columns = metrics.by_pattern(found, given.true, matches, volts, len(given.dq), given.dq)
     if least is not None:
@@ -152,9 +196,7 @@ def scored(
 
 def best_threshold(found: Peaks, given: Sample, settings: Evaluation, in_volts: bool) -> float:
     """Of :data:`THRESHOLDS`, the one with the best intensity-weighted score."""
-    dq = float(given.dq[0])
-    border = correlation.radius(given.probe[0])
-    matches = metrics.match(found, given.true, settings.match_distance / dq, given.cbed.shape[1:], border)
+    matches = matched(found, given, settings)
     volts = found.intensity if in_volts else metrics.in_volts(found, given.true, matches)
     relative = found.relative
     hit, wrong = relative[matches.found], relative[matches.false]
@@ -170,7 +212,9 @@ def evaluate(
     """Score the network and the classical methods on held-out crystals and prototypes, for each dose and condition.
 
     Each classical method gets, for each split and dose, the threshold that scores best on the very patterns it is
-    scored on. The network's is chosen once, on the validation crystals.
+    scored on. The network's is chosen once, on the validation crystals. A network that learned from other data is
+    scored at the threshold that it is used with, on crystals of prototypes that it didn't learn from; one that began
+    with the weights of another, on held-out prototypes that this one didn't learn from.
 
     Args:
         path: catalogue.parquet.
@@ -181,15 +225,23 @@ def evaluate(
 
     Returns:
         One row per split, dose, method and group of :mod:`fourdcrystal.conditions`; and the network's threshold.
+
+    Raises:
+        InputError: if the catalogue or a store can't be used, or there is no crystal to score the network on.
     """
     tools = methods(detector)
-    middle = float(np.exp(np.median(np.log(settings.dose))))
-    known = samples.of_split(path, patterns, "validation", max(1, settings.patterns // 2))
-    noisy = known.counts(middle, seeds.generator(seed, "evaluation", "validation"))
-    threshold = best_threshold(found_by(tools[NETWORK], known, noisy), known, settings, in_volts=True)
+    threshold, before = detector.threshold, detector.learned_before
+    left_out = dict.fromkeys(conditions.SPLITS, detector.learned | before)
+    if detector.catalogue == catalogue.identity(path):
+        # which crystals it learned from here is known, so others of the same prototypes are fair
+        left_out = {"test": frozenset(), "test_prototype": before}
+        middle = float(np.exp(np.median(np.log(settings.dose))))
+        known = samples.of_split(path, patterns, "validation", max(1, settings.patterns // 2))
+        noisy = known.counts(middle, seeds.generator(seed, "evaluation", "validation"))
+        threshold = best_threshold(found_by(tools[NETWORK], known, noisy), known, settings, in_volts=True)
     rows = []
-    for split in held_out(path):
-        given = samples.of_split(path, patterns, split, settings.patterns)
+    for split in held_out(path, left_out):
+        given = samples.of_split(path, patterns, split, settings.patterns, left_out[split])
         for dose in settings.dose:
             counts = given.counts(dose, seeds.generator(seed, "evaluation", split, f"{dose:g}"))
             least = floors(given, dose)
@@ -213,24 +265,33 @@ def improved(
         return
     if settings.edge_fit:
         yield f"{name}, edge fit", refined("edge", found, given, counts)
-    learned = refined("learned", found, given, counts)
-    yield f"{name}, {LEARNED}", learned
+    learned = as_detected(found, given, counts)
+    yield f"{name}, {LEARNED}", learned.where(significance.sure(learned))
     yield f"{name}, {IN_LATTICE}", in_lattice(learned, given)
 
 
-def held_out(path: Path) -> list[str]:
-    """The splits of a catalogue that networks are scored on.
+def held_out(path: Path, left_out: Mapping[str, Collection[str]]) -> list[str]:
+    """The splits of a catalogue that a network is scored on.
+
+    Args:
+        path: catalogue.parquet.
+        left_out: Prototypes that the network learned from elsewhere, for each split.
 
     Raises:
-        InputError: if it has none of them.
+        InputError: if nothing is left of any of them.
     """
-    there = set(catalogue.read(path, columns=["split"])["split"].unique())
-    found = [split for split in conditions.SPLITS if split in there]
-    if not found:
+    rows = catalogue.read(path, columns=["split", "prototype"])
+    found = [s for s, known in left_out.items() if not set(rows["prototype"][rows["split"] == s]) <= set(known)]
+    if found:
+        return found
+    if set(left_out).isdisjoint(rows["split"]):
         raise InputError(
             f"{path}: has no held-out crystals to evaluate on; crystals.split.test or test_prototypes must be above 0"
         )
-    return found
+    raise InputError(
+        f"{path}: has no held-out crystals of prototypes that the network hasn't learned from elsewhere; "
+        "crystals.split.hold_out can name some of those that config/offline.yaml holds out"
+    )
 
 
 def by_condition(columns: dict[str, np.ndarray], given: Sample) -> Iterator[dict[str, float | str]]:

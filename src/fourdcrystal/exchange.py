@@ -4,6 +4,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -14,7 +15,7 @@ OPSET = 20  # the first with DFT over any axis
 
 
 def to_onnx(trained: modelfile.TrainedModel, path: Path, shape: tuple[int, int]) -> None:
-    """Write a network as ONNX: cbed [counts] and probe in, vg [V] and qz [λ dq²] out, each (batch, 1, X, Y).
+    """Write a network as ONNX: cbed [counts] and probe in, ug [dq²] and qz [λ dq²] out, each (batch, 1, X, Y).
 
     The batch may have any size; the patterns' shape is fixed. Recipe and data are kept as metadata.
 
@@ -43,12 +44,12 @@ def to_onnx(trained: modelfile.TrainedModel, path: Path, shape: tuple[int, int])
             example,
             dynamo=True,
             input_names=["cbed", "probe"],
-            output_names=["vg", "qz"],
+            output_names=["ug", "qz"],
             opset_version=OPSET,
             dynamic_shapes=({0: batch}, {0: batch}),
             verbose=False,
         )
-    model = program.model_proto
+    model = cast(torch.onnx.ONNXProgram, program).model_proto  # none only without dynamo
     for key, value in (("recipe", trained.recipe), ("data", trained.data), ("software", trained.version)):
         entry = model.metadata_props.add()
         entry.key, entry.value = f"fourdcrystal.{key}", json.dumps(value, sort_keys=True)

@@ -7,7 +7,7 @@ an experiment while it reads its rules.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -59,7 +59,7 @@ class Artefacts(Section):
     background: Range = Quantity([0.0, 0.0], "", "fraction of electrons in the inelastic background")
     background_width: Range = Quantity([0.1, 0.1], "1/Å", "half width at half maximum of its Lorentzian, log-uniform")
     ellipticity: float = Quantity(0.0, "", "largest ratio of axes less one, along a random direction", ge=0, le=0.5)
-    scale: float = Quantity(0.0, "", "largest relative change of the camera length, up or down", ge=0, le=0.5)
+    camera_length: Range = Quantity([1.0, 1.0], "", "camera length over that of the data, log-uniform")
     rotation: float = Quantity(0.0, "degree", "largest rotation of the detector", ge=0, le=180)
     shift: float = Quantity(0.0, "px", "largest displacement of the pattern along each axis", ge=0, le=64)
     centring: float = Quantity(0.0, "px", "standard deviation of the probe image's residual shift", ge=0, le=8)
@@ -73,6 +73,7 @@ class Artefacts(Section):
         _interval(self.probe_dose, "probe_dose", 1, 1e14)
         _interval(self.background, "background", 0, 0.95)
         _interval(self.background_width, "background_width", 1e-4, 10)
+        _interval(self.camera_length, "camera_length", 0.25, 4)
         _interval(self.blur, "blur", 0, 10)
         return self
 
@@ -90,6 +91,9 @@ class Loss(Section):
 
     peak: float = Quantity(..., "", "extra weight of pixels at peaks, relative to empty ones", ge=0, le=1e4)
     qz: float = Quantity(..., "", "weight of the q_z loss relative to the Vg loss", ge=0, le=1e4)
+    linear: float = Quantity(
+        ..., "", "weight of the maps' R factor within the Vg loss, beside the square error of √V_g", ge=0, le=1e4
+    )
     learned: bool = Field(..., description="learn the two tasks' weights (homoscedastic uncertainty) instead")
 
 
@@ -131,6 +135,9 @@ class Experiment(Section):
 
     name: str = Field(..., pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="of the experiment")
     seed: int = Field(..., ge=0, description="of initial weights, order of samples, and artefacts")
+    start: str | None = Field(
+        ..., description="weights to begin with: shipped (those of this package) or a model's file; none: random ones"
+    )
     model: Model
     data: Data
     loss: Loss
@@ -155,7 +162,7 @@ def validate(composed: Any) -> Experiment:
     from omegaconf import DictConfig, OmegaConf
 
     content = OmegaConf.to_container(composed, resolve=True) if isinstance(composed, DictConfig) else composed
-    return recipe.validate(content, "config/train", Experiment)
+    return recipe.validate(cast(dict[str, Any], content), "config/train", Experiment)
 
 
 def compose(name: str, folder: Path, overrides: tuple[str, ...] = ()) -> Experiment:

@@ -16,12 +16,12 @@ from fourdcrystal.crystals import Crystal
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
 from fourdcrystal.progress import Progress
-from fourdcrystal.settings import Settings
+from fourdcrystal.settings import PATTERN_SECTIONS, Settings
 
 
 def is_current(path: Path, crystal: Crystal, settings: Settings) -> bool:
     """Whether a store is complete and was made from this crystal with this recipe by these versions."""
-    recipe = settings.model_dump(mode="json", include=set(production.SECTIONS))
+    recipe = settings.model_dump(mode="json", include=set(PATTERN_SECTIONS))
     expected = json.loads(json.dumps(stores.attributes(crystal, recipe, PATTERNS_VERSION)))
     try:
         found = stores.metadata(path)

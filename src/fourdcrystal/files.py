@@ -1,5 +1,6 @@
 """Files that are whole or absent: written beside their place, renamed onto it last."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -45,8 +46,9 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
             try:
                 temporary.rename(path)
                 break
-            except OSError:
-                if not path.is_dir():
+            except OSError as error:
+                # the folder itself may be gone by now, moved aside by another writer: only the error tells
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
             # rename() can't replace a folder that has something in it; another writer may do the same, so try again
             with suppress(FileNotFoundError):

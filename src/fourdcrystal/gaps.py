@@ -122,7 +122,7 @@ def of_mask(blind: np.ndarray, radius: float) -> Gaps:
     sources = np.ravel_multi_index(tuple(good[index].transpose(2, 0, 1)), blind.shape)
     return Gaps(
         blind,
-        np.ravel_multi_index(tuple(filled.T), blind.shape),
+        np.ravel_multi_index((filled[:, 0], filled[:, 1]), blind.shape),
         sources,
         (weights / weights.sum(1, keepdims=True)).astype(np.float32),
     )

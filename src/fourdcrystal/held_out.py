@@ -8,6 +8,7 @@ of prototypes left out of learning altogether, at several thicknesses and semi-a
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,9 +28,10 @@ from fourdcrystal import (
     source_aflow,
     supercell,
 )
+from fourdcrystal.instrument_settings import box_edge
 from fourdcrystal.metrics import Truth
 from fourdcrystal.samples import Sample, reflections_seen
-from fourdcrystal.settings import Settings, box_edge
+from fourdcrystal.settings import Settings
 from fourdcrystal.simulation import Instrument
 
 CRYSTALS, PROTOTYPES = "held-out crystals", "held-out prototypes"
@@ -94,13 +96,12 @@ def simulated(name: str, split: str, structure: Structure, made: Settings, seed:
     rng = seeds.generator(seed, name, "held out")
     b, energy = scattering.b_factors(structure, made.specimen.thermal), made.microscope.energy[0]
     dq, shape = made.detector.dq, (made.detector.shape[0], made.detector.shape[1])
-    corner = float(np.hypot(*shape)) / 2 * dq
     tilt = rng.normal(0.0, 1e-3 * MISTILT, 2)
     axes = orientation.zone_axes(structure, 2)[:AXES]
     for axis in (axes[i] for i in rng.permutation(len(axes))):
         rotation = orientation.tilted(*tilt) @ orientation.along_beam(structure, axis)
         s_max = labels.CUTOFF * made.labels.sigma
-        found = reflections.reflections(structure, rotation, corner, [energy], s_max, b)
+        found = reflections.reflections(structure, rotation, made.detector.corner, [energy], s_max, b)
         if _resolved(found):
             break
     else:
@@ -109,7 +110,8 @@ def simulated(name: str, split: str, structure: Structure, made: Settings, seed:
     edge = box_edge(made.specimen, made.detector)
     cell = supercell.cut(structure, rotation, (edge, edge), made.specimen.thickness[-1])
     cbed = instrument.simulate(cell, b, rng).cbed[0]
-    images, probes, rows, parts = [], [], [], []
+    images, probes, parts = [], [], []
+    rows: list[dict[str, Any]] = []
     for i, angle in enumerate(made.microscope.semiangle_cutoff):
         probe = instrument.probe[0, i]
         radius = correlation.radius(probe)
@@ -136,8 +138,8 @@ def joined(samples: Sequence[Sample]) -> Sample:
     truths = [replace(s.true, pattern=s.true.pattern + start) for s, start in zip(samples, starts, strict=False)]
     columns = (np.concatenate([getattr(t, name) for t in truths]) for name in Truth.__dataclass_fields__)
     table = pd.concat([s.table for s in samples], ignore_index=True)
-    arrays = (np.concatenate([getattr(s, name) for s in samples]) for name in ("cbed", "probe", "dq"))
-    return Sample(*arrays, table, Truth(*columns))
+    cbed, probe, dq = (np.concatenate([getattr(s, name) for s in samples]) for name in ("cbed", "probe", "dq"))
+    return Sample(cbed, probe, dq, table, Truth(*columns))
 
 
 def subset(given: Sample, keep: np.ndarray) -> Sample:

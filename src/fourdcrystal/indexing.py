@@ -102,7 +102,7 @@ def find(measured: np.ndarray, structure: Structure, axis: tuple[int, int, int] 
         InputError: if no zone axis fits within :data:`WORST`.
     """
     # the pixel size is known far better than lattices differ: a free scale would let a wrong zone axis win
-    tried = []
+    tried: list[tuple[float, int, orientation.Axis, np.ndarray, tuple[float, float, float]]] = []
     for uvw in [axis] if axis is not None else orientation.zone_axes(structure, LARGEST_INDEX):
         try:
             crystal = plane_lattice(structure, uvw)

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import bfloat16, correlation, memory, modelfile, peaks, significance
+from fourdcrystal import bfloat16, correlation, laue, memory, modelfile, peaks, significance
 from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
+from fourdcrystal.pixels import Pixel
 from fourdcrystal.refinements import Refinement
 
 THRESHOLD = 0.02  # weakest peak over the strongest of its pattern; see docs/decisions/0050
-FLOOR = 0.05  # V; below this a map holds no reflection, whatever its strongest point
+FLOOR = 1.6  # px² of U_g / dq²; below this a map holds no reflection, whatever its strongest point
 SHARE = 0.25  # of the free memory that a batch may take
 BYTES = 1500  # that a pixel of a batch needs at most while it is worked on
 MARGIN = 0.15  # of a probe's radius, by which one may be beyond what the network has seen
@@ -26,7 +27,7 @@ AT_ONCE = {"cpu": 2**17, "cuda": 2**27}  # pixels that the network sees at a tim
 
 LARGEST = 1.5  # of the patterns that the network learned from; larger ones are binned for it
 
-Method = Callable[[np.ndarray, np.ndarray, float], Peaks]  # see Detector.detect
+Method = Callable[[np.ndarray, np.ndarray, Pixel], Peaks]  # see Detector.detect
 
 
 def batch_size(shape: tuple[int, int], device: torch.device) -> int:
@@ -36,7 +37,7 @@ def batch_size(shape: tuple[int, int], device: torch.device) -> int:
 
 
 class Detector:
-    """Finds Bragg peaks with a trained network; intensities are in volts.
+    """Finds Bragg peaks with a trained network; intensities are in volts where pixel and energy are known.
 
     Args:
         trained: Network with its recipe, as :func:`fourdcrystal.modelfile.load` gives it.
@@ -61,12 +62,14 @@ class Detector:
         if self.rounded:
             self.network = copy.deepcopy(self.network)  # the one that was given stays as it is
             for part in self.network.children():
-                if part is not self.network.head:  # its numbers are volts and heights
+                if part is not self.network.head:  # its numbers are potentials and heights
                     bfloat16.ready(part)
         self.refine, self.method = refine, "network" if refine is None else f"network, {refine.name}"
         self.width = float(trained.data["labels"]["width"])
         self.step = trained.network.model.step
         self.trained_radii, self.trained_shape = trained.data["radius_px"], trained.data["shape"]
+        self.catalogue = trained.data["catalogue"]
+        self.learned, self.learned_before = (frozenset(trained.data[key]) for key in ("learned", "learned_before"))
 
     @classmethod
     def load(
@@ -79,9 +82,16 @@ class Detector:
         """A detector from a model file; arguments as above.
 
         Raises:
-            InputError: if the file is missing or isn't a model of this package.
+            InputError: if the file is missing, isn't a model of this package, or doesn't say what was learned from.
         """
-        return cls(modelfile.load(Path(path), device), device, threshold, refine)
+        trained = modelfile.load(Path(path), device)
+        try:
+            return cls(trained, device, threshold, refine)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}: doesn't say all that this version wants to know of what its network learned from "
+                f"({type(error).__name__}: {error}), so train it again"
+            ) from error
 
     def batch_size(self, shape: tuple[int, int]) -> int:
         """Patterns of a shape that are treated at once."""
@@ -116,9 +126,9 @@ class Detector:
 
     @torch.inference_mode()
     def maps(self, patterns: np.ndarray, probe: np.ndarray, binning: int = 1) -> tuple[Tensor, Tensor]:
-        """Maps of V_g [V] and q_z [λ dq²] of binned patterns, each (N, ⌈X / binning⌉, ⌈Y / binning⌉).
+        """Maps of U_g [dq²] and q_z [λ dq²] of binned patterns, each (N, ⌈X / binning⌉, ⌈Y / binning⌉).
 
-        Sides that the network can't halve often enough are padded with zeros for it. λ dq² is that of binned pixels.
+        Sides that the network can't halve often enough are padded with zeros for it. dq is that of binned pixels.
 
         Args:
             patterns: Counts, (N, X, Y).
@@ -138,19 +148,29 @@ class Detector:
         at_once = max(1, AT_ONCE.get(self.device.type, AT_ONCE["cpu"]) // (stack.shape[-2] * stack.shape[-1]))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.rounded):
             made = [self.network(some, vacuum_probe) for some in stack.split(at_once)]
-        vg, qz = (torch.cat([part[name][:, 0, :x, :y] for part in made]) for name in ("vg", "qz"))
-        return vg, qz
+        ug, qz = (torch.cat([part[name][:, 0, :x, :y] for part in made]) for name in ("ug", "qz"))
+        return ug, qz
 
     def detect(
-        self, patterns: np.ndarray, probe: np.ndarray, curvature: float, threshold: float | None = None
+        self,
+        patterns: np.ndarray,
+        probe: np.ndarray,
+        pixel: Pixel,
+        threshold: float | None = None,
+        faint: bool = False,
+        electron: float | None = None,
     ) -> Peaks:
         """Peaks of patterns; a pattern that is empty or not finite has none.
 
         Args:
             patterns: Counts, (N, X, Y).
             probe: Vacuum probe, (X, Y).
-            curvature: λ dq² [1/Å], which gives heights their unit; NaN: heights are not known.
+            pixel: Of the patterns, which gives potentials and heights their units; where it isn't known, heights aren't
+                either, and intensities are U_g / dq² [px²].
             threshold: Weakest peak over the strongest; none: the detector's.
+            faint: With a refinement, keep peaks that only a scan can tell from noise, too
+                (:mod:`fourdcrystal.occupancy`).
+            electron: One electron in the patterns' numbers; none: what these say.
         """
         threshold = self.threshold if threshold is None else threshold
         patterns = np.maximum(patterns, 0)  # a dark reference's noise; NaN stays NaN
@@ -160,22 +180,47 @@ class Detector:
         size, kept = self.batch_size(patterns.shape[1:]), np.flatnonzero(usable)
         parts, binning = [], self.binning(patterns.shape[1:], correlation.radius(probe))
         for start in range(0, len(kept), size):
-            vg, qz = self.maps(patterns[kept[start : start + size]], probe, binning)
-            parts.append(peaks.extract(vg, qz, self.width, threshold, FLOOR))
+            ug, qz = self.maps(patterns[kept[start : start + size]], probe, binning)
+            parts.append(peaks.extract(ug, qz, self.width, threshold, FLOOR))
         found = Peaks.joined(parts, [min(size, len(kept) - s) for s in range(0, len(kept), size)])
         # pixel i of a binned pattern has its centre at binning · i + (binning - 1) / 2
-        at, middle = found.positions * binning, (binning - 1) / 2
+        at, middle, seen = found.positions * binning, (binning - 1) / 2, pixel.binned(binning)
         found = replace(
             found,
             pattern=kept[found.pattern],
             qx_px=at[:, 0] + middle,
             qy_px=at[:, 1] + middle,
-            qz=found.qz * curvature * binning**2,
+            intensity=found.intensity * (seen.volts if np.isfinite(seen.volts) else binning**2),
+            qz=found.qz * seen.curvature,
             sigma_px=found.sigma_px * binning,
         )
         if self.refine is None:
             return found
-        return significance.refined(patterns, probe, found, self.refine.apply)
+        return placed(patterns, probe, found, self.refine, pixel, faint, electron)
+
+
+def placed(
+    patterns: np.ndarray,
+    probe: np.ndarray,
+    found: Peaks,
+    refine: Refinement,
+    pixel: Pixel,
+    faint: bool = False,
+    electron: float | None = None,
+) -> Peaks:
+    """Peaks that counts stand behind, with refined positions, and with heights that agree with the counts.
+
+    Args:
+        patterns: Counts, (N, X, Y); finite where there are peaks.
+        probe: Vacuum probe, (X, Y).
+        found: Peaks of a network, or of another method without heights.
+        refine: What refines positions.
+        pixel: Of the patterns; where it isn't known, heights stay as they are.
+        faint: Keep peaks that only a scan can tell from noise, too (:mod:`fourdcrystal.occupancy`).
+        electron: One electron in the patterns' numbers; none: what these say.
+    """
+    better = significance.refined(patterns, probe, found, refine.apply, faint, electron)
+    return laue.settled(better, correlation.centre(probe), correlation.radius(probe), pixel)
 
 
 def device_named(name: str) -> torch.device:

@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from fourdcrystal.electrons import wavelength
-from fourdcrystal.reflections import Reflections, excitation_errors
+from fourdcrystal.reflections import excitation_errors
 from fourdcrystal.settings import Labels
 
 CUTOFF = 4.0  # in σ of the excitation error: w = 3e-4 there
@@ -18,18 +18,19 @@ FAR = 36.0  # in K's exponent: K is below 2e-16 there, and products of smaller n
 NEGLIGIBLE = 1e-3  # of a map's maximum; q_z is not defined below, and stored as 0
 
 
-def weights(reflections: Reflections, energy: float, labels: Labels) -> np.ndarray:
+def weights(g: np.ndarray, vg: np.ndarray, energy: float, labels: Labels) -> np.ndarray:
     """How strongly reflections are labelled: |V_g| w(s_g) [V], (N,); 0 for those too weak to be labelled.
 
     w = exp(-s² / 2σ²) damps reflections off the Ewald sphere.
 
     Args:
-        reflections: Reflections of one orientation.
+        g: Scattering vectors of the reflections of one orientation [1/Å], (N, 3).
+        vg: Their V_g, or |V_g| [V], (N,).
         energy: Beam energy [eV].
         labels: Settings: ``sigma`` [1/Å] and ``weakest``, a fraction of the strongest.
     """
-    s = excitation_errors(reflections.g, wavelength(energy))
-    strength = np.abs(reflections.vg) * np.exp(-(s**2) / (2 * labels.sigma**2))
+    s = excitation_errors(g, wavelength(energy))
+    strength = np.abs(vg) * np.exp(-(s**2) / (2 * labels.sigma**2))
     return np.where(strength >= labels.weakest * strength.max(initial=0.0), strength, 0.0)
 
 

@@ -8,8 +8,10 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 
 from fourdcrystal.peaks import Peaks
 
+RAYLEIGH_MEDIAN = 2 * np.log(2)  # of the squared distance in two dimensions over σ² along an axis
 LEAST_SIGMA = 0.01  # px; no position is better than that, whatever its fit says
 BLOCK = 4096  # patterns fitted at once; bounds memory
+DIFFERENCES = 50_000  # vectors between peaks that bases are judged by
 LEAST_PEAKS = 4  # that agree with a lattice; three would always fit
 
 
@@ -35,6 +37,19 @@ class Lattices:
     def fitted(self) -> np.ndarray:
         """Which patterns have a lattice, (P,)."""
         return np.isfinite(self.residual)
+
+
+def beyond(squared: np.ndarray, variance: np.ndarray, largest: float) -> float | None:
+    """Deviation along an axis that distances in a plane have beyond their variances, from their median.
+
+    Args:
+        squared: Squared distances [px²], (N,).
+        variance: Of each along an axis [px²], (N,).
+        largest: Deviation [px]; None if it is larger.
+    """
+    tried = np.concatenate([[0.0], np.geomspace(1e-3, largest, 100)])
+    enough = [tau for tau in tried if np.mean(squared < RAYLEIGH_MEDIAN * (variance + tau**2)) >= 0.5]
+    return float(enough[0]) if enough else None
 
 
 def none(n_patterns: int, centre: np.ndarray) -> Lattices:
@@ -92,14 +107,15 @@ def find(peaks: Peaks, shape: tuple[int, int], resolution: float = 0.5, most_pat
     candidates = _candidates(vectors, weight, max(shape) * 0.75, resolution)
     if len(candidates) < 2:
         return None
-    return _best_basis(candidates, vectors, weight)
+    some = np.random.default_rng(0).permutation(len(vectors))[:DIFFERENCES]
+    return _best_basis(candidates, vectors[some], weight[some])
 
 
 def _candidates(vectors: np.ndarray, weight: np.ndarray, reach: float, resolution: float, most: int = 14) -> np.ndarray:
     """Shortest of the strong maxima of the histogram of difference vectors, half a plane of them, (C, 2)."""
     n = round(2 * reach / resolution) | 1
     edges = (np.arange(n + 1) - n / 2) * resolution
-    histogram, *_ = np.histogram2d(*vectors.T, bins=[edges, edges], weights=weight)
+    histogram, *_ = np.histogram2d(vectors[:, 0], vectors[:, 1], bins=[edges, edges], weights=weight)
     smooth = gaussian_filter(histogram, 1.0 / resolution)
     peak = (smooth == maximum_filter(smooth, round(3 / resolution) | 1)) & (smooth > 0.08 * smooth.max())
     x, y = np.nonzero(peak)
@@ -110,7 +126,7 @@ def _candidates(vectors: np.ndarray, weight: np.ndarray, reach: float, resolutio
     return at[np.argsort(np.hypot(*at.T))[:most]]
 
 
-def _best_basis(candidates: np.ndarray, vectors: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _best_basis(candidates: np.ndarray, vectors: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
     tried = []
     for i, j in itertools.combinations(range(len(candidates)), 2):
         basis = candidates[[i, j]]
@@ -259,15 +275,9 @@ def padded(peaks: Peaks, n_patterns: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
     Weights are 1 / sigma_px² [1/px²] where it is known for all peaks, else the root of the intensity.
     """
-    counts = np.bincount(peaks.pattern, minlength=n_patterns)
-    most = max(1, int(counts.max(initial=0)))
-    rank = np.arange(len(peaks)) - (np.cumsum(counts) - counts)[peaks.pattern]
-    xy, weight = np.zeros((n_patterns, most, 2)), np.zeros((n_patterns, most))
-    xy[peaks.pattern, rank] = peaks.positions
-    present = np.zeros((n_patterns, most), bool)
     known = np.isfinite(peaks.sigma_px).all()
     each = 1 / peaks.sigma_px.clip(LEAST_SIGMA) ** 2 if known else np.sqrt(np.clip(peaks.intensity, 1e-12, None))
-    weight[peaks.pattern, rank], present[peaks.pattern, rank] = each, True
+    present, xy, weight = peaks.side_by_side(n_patterns, peaks.positions, each)
     return xy, weight, present
 
 

@@ -1,6 +1,7 @@
 """Layers that are special to diffraction: Fourier-space correlation with the probe, and complex convolution."""
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -138,7 +139,7 @@ class RealConv2d(nn.Conv2d):
     def __init__(self, inputs: int, outputs: int, size: int = 3, stride: int = 1) -> None:
         super().__init__(inputs, outputs, size, stride, size // 2)
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
-        nn.init.zeros_(self.bias)
+        nn.init.zeros_(cast(Tensor, self.bias))  # there is one unless a layer is asked to have none
 
 
 def doubled(x: Tensor) -> Tensor:

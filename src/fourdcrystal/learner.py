@@ -1,14 +1,17 @@
 """How a network learns from batches of quartets, as a Lightning module."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from fourdcrystal import artefacts, losses, network
 from fourdcrystal.experiment import Experiment
+from fourdcrystal.order import Order
 
 Batch = dict[str, Tensor]
 
@@ -49,7 +52,8 @@ class Learner(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Go on with the order of samples where the steps so far ended."""
         # Lightning's own count is one too many after a checkpoint at the end of an epoch
-        self.trainer.train_dataloader.sampler.set_epoch(self.global_step // self.experiment.trainer.epoch_steps)
+        order = cast(Order, cast(DataLoader, self.trainer.train_dataloader).sampler)
+        order.set_epoch(self.global_step // self.experiment.trainer.epoch_steps)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch under artefacts that are new at every step."""
@@ -63,15 +67,13 @@ class Learner(lightning.LightningModule):
         """Log losses and R factor of a batch under artefacts that are always the same."""
         batch = self.recorded(batch, "validation")
         raw = self.network.raw(batch["cbed"][:, None], batch["probe"][:, None]).float()
-        costs = self.loss(raw, batch)
-        costs["vg_r_factor"] = r_factor(network.expand(raw[:, 0]), batch["vg"])
-        self._log("validation", costs, len(raw))
+        self._log("validation", self.loss(raw, batch), len(raw))
 
     def _log(self, split: str, costs: dict[str, Tensor], size: int) -> None:
         named = {f"{split}_{name}": value for name, value in costs.items()}
         self.log_dict(named, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with one cycle of the learning rate."""
         settings, steps = self.experiment.optimiser, self.experiment.trainer.steps
         learned = [p for p in self.parameters() if p.requires_grad]
@@ -89,9 +91,3 @@ class Learner(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note in the checkpoint which recipe and data it belongs to."""
         checkpoint["origin"] = json.dumps(self.origin, sort_keys=True)
-
-
-def r_factor(found: Tensor, true: Tensor) -> Tensor:
-    """R = Σ|V - V̂| / Σ V of maps of V_g [V], a mean over the batch."""
-    tiny = torch.finfo(true.dtype).tiny
-    return ((found - true).abs().sum((-2, -1)) / true.sum((-2, -1)).clamp(min=tiny)).mean()

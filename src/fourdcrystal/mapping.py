@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fourdcrystal import indexing, lattice, lattice_precision, strain, tilt
+from fourdcrystal import asymmetry, direct_beam, indexing, lattice, lattice_precision, strain, tilt
 from fourdcrystal.analysis import PLAIN, Analysis, axes, straightened
 from fourdcrystal.errors import InputError
 from fourdcrystal.indexing import Zone
@@ -20,7 +20,9 @@ class Maps:
     Attributes:
         lattices: Lattice of every pattern [px], as a camera without distortion would have seen it.
         reference: Basis that strain is relative to [px], (2, 2).
-        centres: Direct beam [px], (P, 2): of the pattern's lattice, or the scan's median where there is none.
+        centres: Direct beam [px], (P, 2): of the pattern's lattice; where there is none, of its path over the scan, or
+            the scan's median.
+        beam: The direct beam's path, where the scan tells it.
         strain: Strain and rotation, along the axes of ``frame``.
         tilt: Tilt of the crystal along x and y [rad], (P, 2).
         tilt_sigma: Its standard uncertainty [rad], (P, 2).
@@ -34,6 +36,7 @@ class Maps:
     lattices: Lattices
     reference: np.ndarray
     centres: np.ndarray
+    beam: direct_beam.Path | None
     strain: Strain
     tilt: np.ndarray
     tilt_sigma: np.ndarray
@@ -46,7 +49,7 @@ class Maps:
 
 def of_peaks(
     peaks: Peaks,
-    n_patterns: int,
+    grid: tuple[int, int],
     shape: tuple[int, int],
     dq: float,
     centre: np.ndarray,
@@ -56,7 +59,7 @@ def of_peaks(
 
     Args:
         peaks: Peaks of all patterns, as the camera saw them.
-        n_patterns: Number of scan positions.
+        grid: Scan positions along both axes.
         shape: Pixels of a pattern.
         dq: Size of a pixel [1/Å].
         centre: Where the direct beam is, to less than half a lattice vector [px], (2,): the vacuum probe's centre.
@@ -68,13 +71,17 @@ def of_peaks(
         InputError: if there are lattices, but none in the region, or the crystal's lattice is another one.
     """
     if isinstance(analysis.ellipse, str):
-        return _of_known_lattice(peaks, n_patterns, shape, dq, centre, analysis)
-    straight = straightened(peaks, analysis.ellipse, centre)
+        return _of_known_lattice(peaks, grid, shape, dq, centre, analysis)
+    straight, n_patterns, beam = straightened(peaks, analysis.ellipse, centre), grid[0] * grid[1], None
     basis, region = lattice.find(straight, shape), analysis.region
     if basis is None:
         lattices = lattice.none(n_patterns, centre)
     else:
-        lattices = lattice_precision.refitted(straight, lattice.fit(straight, n_patterns, basis, centre))
+        lattices = lattice.fit(straight, n_patterns, basis, centre)
+        straight = asymmetry.corrected(straight, lattices)
+        lattices = lattice_precision.refitted(straight, lattices)
+        if (beam := direct_beam.path(lattices, grid)) is not None:
+            lattices = lattice_precision.refitted(straight, lattices, beam)
     if region is not None and lattices.fitted.any() and not (lattices.fitted & region).any():
         raise InputError("no lattice could be fitted to any pattern of the reference region; choose another one")
     reference, zone, notes = strain.reference(lattices, region), None, []
@@ -87,11 +94,13 @@ def of_peaks(
         if analysis.absolute:
             reference = zone.basis / dq
     frame = _frame(analysis.frame, reference)
-    centres = np.where(lattices.fitted[:, None], lattices.centre, _typical(lattices, centre))
+    elsewhere = _typical(lattices, centre) if beam is None else beam.at
+    centres = np.where(lattices.fitted[:, None], lattices.centre, elsewhere)
     return Maps(
         lattices,
         reference,
         centres,
+        beam,
         strain.in_frame(strain.of_lattices(lattices, reference), frame),
         *tilt.of_peaks(straight, centres, dq),
         analysis.ellipse,
@@ -103,10 +112,10 @@ def of_peaks(
 
 
 def _of_known_lattice(
-    peaks: Peaks, n_patterns: int, shape: tuple[int, int], dq: float, centre: np.ndarray, analysis: Analysis
+    peaks: Peaks, grid: tuple[int, int], shape: tuple[int, int], dq: float, centre: np.ndarray, analysis: Analysis
 ) -> Maps:
     """The same with the camera's ellipticity from the reference lattice, which must be the crystal's."""
-    first = of_peaks(peaks, n_patterns, shape, dq, centre, replace(analysis, ellipse=np.eye(2), absolute=False))
+    first = of_peaks(peaks, grid, shape, dq, centre, replace(analysis, ellipse=np.eye(2), absolute=False))
     if first.zone is None:
         return first
     linear = np.linalg.solve(first.zone.basis, first.reference * dq).T  # seen = M times the crystal's
@@ -114,7 +123,7 @@ def _of_known_lattice(
     found = found / np.sqrt(np.linalg.det(found))
     ratio, angle = axes(found)
     said = f"the camera's ellipticity is {ratio:.4f} along {np.degrees(angle):.1f}°, from the crystal's lattice"
-    made = of_peaks(peaks, n_patterns, shape, dq, centre, replace(analysis, ellipse=found))
+    made = of_peaks(peaks, grid, shape, dq, centre, replace(analysis, ellipse=found))
     return replace(made, notes=(said, *made.notes))
 
 

@@ -3,6 +3,7 @@
 Nothing in such a file is executed on loading: the architecture is rebuilt from validated settings.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,13 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as as_bytes
 
-from fourdcrystal import __version__, experiment, files, network
+from fourdcrystal import __version__, experiment, files, network, weightfiles
 from fourdcrystal.errors import InputError
 
 SHIPPED = Path(__file__).parent / "data" / "network.safetensors"
-FORMAT = "2"  # raised when older files can't be read any more
+FORMAT = "3"  # raised when older files can't be read any more
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,34 @@ def _in_order(content: bytes) -> bytes:
     return content[:8] + text + content[end:]
 
 
+def named(model: str) -> Path:
+    """The file of a model that a user named: ``shipped`` is that of this package."""
+    return SHIPPED if model == "shipped" else Path(model)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a model file.
+
+    Raises:
+        InputError: if there is none.
+    """
+    _check_there(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_there(path: Path) -> None:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such model file; make one with scripts/train.py")
+
+
 def load(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
     """Read a model file.
 
     Raises:
         InputError: if the file is missing, isn't a model file of this package, or its weights don't fit its recipe.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such model file; make one with scripts/train.py")
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as opened:
-            metadata = opened.metadata() or {}
-            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: can't be read as a model file ({error})") from error
+    _check_there(path)
+    metadata, weights = weightfiles.read(path, "model file", device)
     if metadata.get("format") != FORMAT:
         raise InputError(
             f"{path}: has model format {metadata.get('format', 'none')!r}; this version of 4D-Crystal reads {FORMAT!r}"
@@ -82,12 +96,20 @@ def load(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
     try:
         recipe, data = json.loads(metadata["recipe"]), json.loads(metadata["data"])
         settings, software = experiment.Model.model_validate(recipe["model"]), metadata["software"]
-        with torch.device("meta"):  # of no size: a recipe of one line can ask for a network of terabytes
-            expected = {name: tensor.shape for name, tensor in network.build(settings).state_dict().items()}
-        if expected != {name: tensor.shape for name, tensor in weights.items()}:
-            raise ValueError("its weights are those of another architecture")
-        built = network.build(settings)
-        built.load_state_dict(weights)
+        built = weightfiles.fitted(lambda: network.build(settings), weights)
     except (KeyError, TypeError, ValueError, RecursionError, ValidationError, RuntimeError) as error:
         raise InputError(f"{path}: weights and recipe don't fit each other ({str(error).splitlines()[0]})") from error
     return TrainedModel(built.to(device).eval(), recipe, data, software)
+
+
+def prototypes(path: Path) -> list[str]:
+    """Prototypes that the network of a model file, or one that it began with, learned from.
+
+    Raises:
+        InputError: if the file doesn't say.
+    """
+    data = load(path).data
+    try:
+        return sorted({*data["learned"], *data["learned_before"]})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: doesn't say which prototypes its network learned from, so train it again") from error

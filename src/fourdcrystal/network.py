@@ -5,8 +5,10 @@ Both begin with the correlation of pattern and probe in Fourier space. ``ccunet`
 Mater. 8, 254 (2022)) runs a complex U-Net on the spectrum, transforms its result back and ends with real convolutions.
 
 Two images can't tell q_z in 1/Å: reflections are bright where the Ewald sphere cuts them, at q_z = -λ|q|²/2, so what a
-pattern shows is q_z over λ dq², in squares of pixels. The networks say that, whatever the energy and the size of a
-pixel; who knows both multiplies with the curvature λ dq².
+pattern shows is q_z over λ dq², in squares of pixels. Nor can they tell V_g in volts: a wave obeys
+dψ/dz = i (λ/4π ∇² + σV) ψ, so with lengths across in 1/dq and heights in 1/(λ dq²) it knows the potential as
+σV / (π λ dq²) = U_g / dq² with U_g = 2 m e V_g / h², again in squares of pixels. The networks say these two, whatever
+the energy and the size of a pixel; who knows both multiplies (docs/decisions/0044, 0057).
 """
 
 from abc import ABC, abstractmethod
@@ -19,16 +21,17 @@ from fourdcrystal.errors import InputError
 from fourdcrystal.experiment import Model
 
 HEIGHT = 2000.0  # px²; q_z / λ dq² of the Ewald sphere 63 px from the direct beam: the network's numbers are near 1
+STRENGTH = 32.0  # px²; |U_g| / dq² of 1 V at pixels of 0.016 1/Å, so that these numbers are near 1, too
 
 
-def compress(vg: Tensor) -> Tensor:
-    """√(V_g / V): the scale on which strong and weak reflections are learned alike; intensities span three decades."""
-    return vg.clamp(min=0).sqrt()
+def compress(ug: Tensor) -> Tensor:
+    """√(U_g / STRENGTH): the scale on which strong and weak reflections are learned alike; they span three decades."""
+    return (ug.clamp(min=0) / STRENGTH).sqrt()
 
 
 def expand(root: Tensor) -> Tensor:
-    """V_g [V] from its root; the inverse of :func:`compress` where that is positive."""
-    return root.clamp(min=0) ** 2
+    """U_g [px²] from its root; the inverse of :func:`compress` where that is positive."""
+    return STRENGTH * root.clamp(min=0) ** 2
 
 
 def normalised(counts: Tensor) -> Tensor:
@@ -56,7 +59,7 @@ class DiskNetwork(nn.Module, ABC):
         self.correlation = layers.ProbeCorrelation(list(model.powers))
 
     def raw(self, cbed: Tensor, probe: Tensor) -> Tensor:
-        """What the loss sees: √V_g (may be negative) and q_z / (λ dq² HEIGHT), (B, 2, X, Y).
+        """What the loss sees: √(U_g / STRENGTH) (may be negative) and q_z / (λ dq² HEIGHT), (B, 2, X, Y).
 
         Args:
             cbed: Counts, (B, 1, X, Y).
@@ -79,20 +82,21 @@ class DiskNetwork(nn.Module, ABC):
         """The variant's own part of :meth:`raw`, from the normalised pattern."""
 
     def exact_head(self, features: Tensor) -> Tensor:
-        """The last layer in single precision, whatever the others have: its numbers are volts and heights."""
+        """The last layer in single precision, whatever the others have: its numbers are potentials and heights."""
         with torch.autocast(features.device.type, enabled=False):
             return self.head(features.float())
 
     def forward(self, cbed: Tensor, probe: Tensor) -> dict[str, Tensor]:
-        """Maps ``vg`` [V] and ``qz`` [λ dq²], each (B, 1, X, Y), of patterns [counts] and probes, each (B, 1, X, Y).
+        """Maps ``ug`` [dq²] and ``qz`` [λ dq²], each (B, 1, X, Y), of patterns [counts] and probes, each (B, 1, X, Y).
 
-        Multiplied with the curvature λ dq² [1/Å] (wavelength, size of a pixel), ``qz`` is in 1/Å.
+        ``qz`` is in 1/Å times λ dq² (wavelength, size of a pixel [1/Å]); ``ug`` is |V_g| in volts times
+        dq² / :func:`fourdcrystal.electrons.scattering`.
 
         Raises:
             InputError: if a side isn't a multiple of patch · 2^depth.
         """
         raw = self.raw(cbed, probe)
-        return {"vg": expand(raw[:, :1]), "qz": raw[:, 1:] * HEIGHT}
+        return {"ug": expand(raw[:, :1]), "qz": raw[:, 1:] * HEIGHT}
 
 
 class CCUNet(DiskNetwork):
@@ -146,4 +150,4 @@ def build(model: Model) -> DiskNetwork:
     built = NETWORKS[model.name](model)
     nn.init.zeros_(built.head.weight)
     # channels side by side in memory: convolutions are a third to a half faster on CPUs with matrix units
-    return built.to(memory_format=torch.channels_last)
+    return built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not among torch's annotations

@@ -19,6 +19,7 @@ SAME_DIRECTION = 1e-4  # rad
 SYMMETRY_TOLERANCE = 0.01  # Å; spglib's, as in the rest of the package
 
 Axis = tuple[int, int, int]
+Purpose = Literal["unrotated", "zone_axis", "mistilted", "random"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Orientation:
     """
 
     rotation: np.ndarray
-    purpose: Literal["unrotated", "zone_axis", "mistilted", "random"]
+    purpose: Purpose
     zone_axis: Axis | None = None
     mistilt: float = 0.0
 

@@ -1,6 +1,6 @@
 """Passes over a wave on a CPU, compiled for this processor: transform lines, do something with them, transform back.
 
-Three kinds of memory, all float32 and LANES lines side by side (:mod:`fourdcrystal.butterflies`):
+Three kinds of memory, all float32 and LANES lines side by side (:mod:`fourdcrystal.lanes`):
 
 * waves, half transformed, over (x, k_y): (n / LANES, C, 2, LANES), where the lines are those of constant x;
 * samples in real space: (n / LANES, 2, n, LANES), where the lines are those of constant x, and y is in a transform's
@@ -19,7 +19,8 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
-from fourdcrystal.butterflies import INTEGER, LANES, VECTOR, Complex, Emitter, Ends, order
+from fourdcrystal.butterflies import Ends, Transforms, order
+from fourdcrystal.lanes import INTEGER, LANES, VECTOR, Complex
 
 PAIR = 2 * LANES  # numbers of a place in a wave or in lines
 ARGUMENTS = {  # of each pass; all are arrays
@@ -35,7 +36,7 @@ ARGUMENTS = {  # of each pass; all are arrays
 }
 
 
-class Passes(Emitter):
+class Passes(Transforms):
     """Writes the passes over waves of n points, of which C columns are kept."""
 
     def __init__(self, n: int, columns: int) -> None:

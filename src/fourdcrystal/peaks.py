@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-COLUMNS = ("qx_px", "qy_px", "intensity", "qz", "sigma_px")
+COLUMNS = ("qx_px", "qy_px", "intensity", "qz", "sigma_px", "significance", "electrons")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,9 @@ class Peaks:
         intensity: |V_g| w [V] from a network; the height of the correlation from a classical method, (N,).
         qz: Out-of-plane component of the scattering vector [1/Å]; NaN where a method can't tell, (N,).
         sigma_px: Standard uncertainty of the position along each axis [px]; NaN where unknown, (N,).
+        significance: Of the counts in the peak's disk above their background, in standard deviations
+            (:mod:`fourdcrystal.significance`); NaN where nobody looked, (N,).
+        electrons: These counts, in electrons (:func:`fourdcrystal.significance.unit`); NaN likewise, (N,).
     """
 
     pattern: np.ndarray
@@ -29,6 +32,8 @@ class Peaks:
     intensity: np.ndarray
     qz: np.ndarray
     sigma_px: np.ndarray
+    significance: np.ndarray
+    electrons: np.ndarray
 
     @classmethod
     def of(
@@ -38,12 +43,14 @@ class Peaks:
         intensity: np.ndarray,
         qz: np.ndarray | None = None,
         sigma_px: np.ndarray | None = None,
+        significance: np.ndarray | None = None,
+        electrons: np.ndarray | None = None,
     ) -> "Peaks":
         """Peaks from positions [px], (N, 2); sorted by pattern, then from strong to weak."""
         unknown = np.full(len(pattern), np.nan)
         order = np.lexsort((-np.asarray(intensity), np.asarray(pattern)))
-        columns = (positions[:, 0], positions[:, 1], intensity)
-        columns += (unknown if qz is None else qz, unknown if sigma_px is None else sigma_px)
+        known = (unknown if column is None else column for column in (qz, sigma_px, significance, electrons))
+        columns = (positions[:, 0], positions[:, 1], intensity, *known)
         return cls(np.asarray(pattern, np.int64)[order], *(np.asarray(c, np.float64)[order] for c in columns))
 
     @classmethod
@@ -82,6 +89,22 @@ class Peaks:
         first, last = np.searchsorted(self.pattern, [start, stop])
         some = self.where(slice(int(first), int(last)))
         return replace(some, pattern=some.pattern - start)
+
+    def side_by_side(self, n_patterns: int, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Where patterns have a peak, (P, K), and values of the peaks there, each (P, K, ...); zeros elsewhere.
+
+        Args:
+            n_patterns: P.
+            columns: Values of the peaks, (N, ...) each.
+        """
+        counts = np.bincount(self.pattern, minlength=n_patterns)
+        rank = np.arange(len(self)) - (np.cumsum(counts) - counts)[self.pattern]
+        tables = []
+        for column in (np.ones(len(self), bool), *columns):
+            table = np.zeros((n_patterns, max(1, int(counts.max(initial=0))), *column.shape[1:]), column.dtype)
+            table[self.pattern, rank] = column
+            tables.append(table)
+        return tuple(tables)
 
     def above(self, fraction: float) -> "Peaks":
         """Peaks at least ``fraction`` as strong as the strongest of their pattern."""

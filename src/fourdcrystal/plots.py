@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
@@ -11,15 +11,19 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from cycler import cycler
 from matplotlib.ticker import MaxNLocator
 
 from fourdcrystal import files
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 DIFFRACTION = "inferno"  # intensity, V_g
 SIGNED = "RdBu_r"  # strain, rotation, q_z
 COLOURS = {"ours": "#0072b2", "classical": "#d55e00", "truth": "#222222", "other": "#009e73"}  # Okabe and Ito
 
-STYLE = {
+STYLE: "dict[RcKeyType, Any]" = {
     "figure.dpi": 110,
     "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
@@ -29,9 +33,7 @@ STYLE = {
     "axes.labelsize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": matplotlib.cycler(
-        color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222"]
-    ),
+    "axes.prop_cycle": cycler(color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222"]),
     "legend.frameon": False,
     "image.interpolation": "nearest",
     "image.origin": "upper",

@@ -74,7 +74,7 @@ class Session(requests.Session):
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Leave keys behind where an answer leads to another server, as requests does with its own header alone."""
         super().rebuild_auth(prepared_request, response)
-        if self.should_strip_auth(response.request.url, prepared_request.url):
+        if self.should_strip_auth(response.request.url or "", prepared_request.url or ""):
             prepared_request.headers.pop("x-api-key", None)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
+from fourdcrystal.instrument_settings import Aberrations, Aperture, Microscope
 from fourdcrystal.propagation import Grid
-from fourdcrystal.settings import Aberrations, Aperture, Microscope
 
 SUBPIXELS = 8  # per axis, over which the edges inside a patterned aperture are averaged
 
@@ -148,12 +148,12 @@ def _picture(aperture: Aperture) -> np.ndarray:
         raise InputError("microscope.aperture: shape is image, but image, the file of the picture, is not given")
     try:
         if path.suffix == ".npy":
-            picture = np.lib.format.open_memmap(path, mode="r")  # no pickle, no more than the file really holds
+            stored: np.ndarray = np.lib.format.open_memmap(path, mode="r")  # no pickle, no more than the file holds
         else:
             from matplotlib.image import imread
 
-            picture = imread(path)
-        picture = np.asarray(picture, dtype=float)
+            stored = imread(path)
+        picture = np.asarray(stored, dtype=float)
     except Exception as error:  # NumPy and Pillow have many for damaged files, and for pictures of gigabytes
         raise InputError(f"microscope.aperture.image: {path} can't be read as a picture ({error})") from error
     if picture.ndim == 3:

@@ -21,14 +21,12 @@ from fourdcrystal import (
     supercell,
 )
 from fourdcrystal.crystals import Crystal
+from fourdcrystal.instrument_settings import box_edge
 from fourdcrystal.layout import Axes
 from fourdcrystal.orientation import Orientation
-from fourdcrystal.settings import Settings, box_edge
+from fourdcrystal.settings import PATTERN_SECTIONS, Settings
 from fourdcrystal.simulation import Instrument
 from fourdcrystal.supercell import Supercell
-
-# What the numbers in a store depend on; workflow/rules/patterns.smk passes just these to the scripts
-SECTIONS = ("seed", "orientations", "microscope", "specimen", "detector", "labels")
 
 
 def supercells(crystal: Crystal, settings: Settings) -> tuple[list[Orientation], list[Supercell]]:
@@ -67,10 +65,9 @@ def supercell_of(crystal: Crystal, turned: Orientation, settings: Settings) -> S
 def table(structure: Structure, turned: Orientation, settings: Settings) -> reflections.Reflections:
     """Reflections that labels of an orientation may be made from: on the detector, near any energy's Ewald sphere."""
     detector = settings.detector
-    corner = float(np.hypot(*detector.shape)) / 2 * detector.dq
     b = scattering.b_factors(structure, settings.specimen.thermal)
     s_max = labels.CUTOFF * settings.labels.sigma
-    return reflections.reflections(structure, turned.rotation, corner, settings.microscope.energy, s_max, b)
+    return reflections.reflections(structure, turned.rotation, detector.corner, settings.microscope.energy, s_max, b)
 
 
 def write_patterns(
@@ -102,7 +99,7 @@ def write_patterns(
         shape,
         detector.dq,
     )
-    recipe = settings.model_dump(mode="json", include=set(SECTIONS))
+    recipe = settings.model_dump(mode="json", include=set(PATTERN_SECTIONS))
     before = earlier.usable(path, crystal, recipe, PATTERNS_VERSION)
     with stores.new_store(path, crystal, axes, recipe, PATTERNS_VERSION) as store, ThreadPoolExecutor(1) as writer:
         store.put_probe(instrument.probe)
@@ -142,7 +139,7 @@ def label_maps(
         maps = [label_fft.maps(cell, instrument.camera, settings.specimen.slice_thickness, b)] * len(energies)
     else:
         places = labels.positions(found.g, settings.detector.dq, shape)
-        strengths = [labels.weights(found, energy, settings.labels) for energy in energies]
+        strengths = [labels.weights(found.g, found.vg, energy, settings.labels) for energy in energies]
         maps = [labels.draw(places, s, found.g[:, 2], shape, settings.labels.width) for s in strengths]
     vg, qz = (np.array(m, dtype=np.float32) for m in zip(*maps, strict=True))
     return vg, qz

@@ -1,19 +1,16 @@
-"""Electron waves through a crystal: the grid they live on, transmission functions and propagators.
+"""The grid that electron waves live on, its band limit, and the propagator from slice to slice.
 
-A multislice step multiplies a wave by a slice's transmission function and, in Fourier space, by the propagator. The
-transforms between the two are those of :mod:`fourdcrystal.waves`.
+A multislice step multiplies a wave by a slice's transmission function (:mod:`fourdcrystal.transmission`) and, in
+Fourier space, by the propagator. The transforms between the two are those of :mod:`fourdcrystal.waves`.
 """
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fourdcrystal.electrons import wavelength
-
-if TYPE_CHECKING:
-    from fourdcrystal.waves import DeviceWave, Wave
 
 CUTOFF, TAPER = 0.6666666, 0.01  # abTEM's antialias.cutoff and antialias.taper
 
@@ -85,36 +82,3 @@ class Grid:
             np.exp(-1j * np.pi * wavelength(energy) * distance * k**2) for k in (self.k_x, self.k_y(full))
         )
         return along_x[:, None] * along_y * self.aperture(full)
-
-
-class Transmission:
-    """Turns potential slices into band-limited transmission functions for one energy."""
-
-    def __init__(self, grid: Grid, interaction: float, work: "Wave | DeviceWave") -> None:
-        """Prepare the transmission functions of an energy.
-
-        Args:
-            grid: The wave's grid.
-            interaction: Interaction constant [1/(V Å)].
-            work: A wave to compute in; may be shared with others.
-        """
-        self._work, self._interaction = work, np.float32(interaction)
-        self._aperture = work.kernel(grid.aperture(work.full) / grid.n**2)
-        self._exponential = work.samples()
-        self._phase = work.xp.empty(work.parts(self._exponential)[0].shape, dtype=np.float32)
-
-    def __call__(self, potential: Any, out: Any) -> None:
-        """exp(iσV), band-limited, into ``out``, samples of the wave.
-
-        Args:
-            potential: Projected potential of the slice [V Å], in the order of one part of samples.
-            out: Where the result goes.
-        """
-        xp = self._work.xp
-        xp.multiply(potential, self._interaction, out=self._phase)
-        real, imaginary = self._work.parts(self._exponential)
-        xp.cos(self._phase, out=real)
-        xp.sin(self._phase, out=imaginary)
-        self._work.put(self._exponential)
-        self._work.filter(self._aperture)
-        self._work.get(out)

@@ -1,19 +1,19 @@
 """Quartets by the row, as batches of tensors: what networks are trained and scored on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from fourdcrystal import catalogue, labels, places
-from fourdcrystal.electrons import wavelength
+from fourdcrystal.electrons import scattering, wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.order import WINDOW
 from fourdcrystal.places import AHEAD, Location
@@ -35,6 +35,7 @@ class Quartets(Dataset[Batch]):
     probe         (B, X, Y)    vacuum probe over its maximum
     dq            (B,)         size of a pixel [1/Å]
     curvature     (B,)         λ dq² [1/Å]: twice the height of the Ewald sphere one pixel from the direct beam
+    volts         (B,)         dq² h² / (2 m e) [V]: the V_g whose U_g is one px²
     energy        (B,)         [eV]
     semiangle     (B,)         [mrad]
     thickness     (B,)         [Å]
@@ -93,31 +94,34 @@ class Quartets(Dataset[Batch]):
         cbed, probe = (np.empty((len(chosen), *shape), np.float16) for _ in range(2))
         dq, tables, wanted = np.empty(len(chosen), np.float32), [], []
         for i, place in enumerate(chosen):
-            crystal, index = int(self._crystal[place]), tuple(int(axis[place]) for axis in self._index)
+            crystal = int(self._crystal[place])
+            orientation, energy, semiangle, thickness = (int(axis[place]) for axis in self._index)
             reader = self._reader(crystal)
             if reader.shape != shape:
                 raise InputError(
                     f"{reader.location}: has patterns of {reader.shape} px, others of {shape} px; "
                     "a network is trained on one detector shape at a time"
                 )
-            wanted.append((reader, index, cbed[i]))
-            probe[i] = self._probe(reader)[index[1], index[2]]
+            wanted.append((reader, (orientation, energy, semiangle, thickness), cbed[i]))
+            probe[i] = self._probe(reader)[energy, semiangle]
             dq[i] = reader.dq
-            tables.append(self._labels(crystal, index[0], index[1]))
+            tables.append(self._labels(crystal, orientation, energy))
         self._read(wanted)
         g = np.zeros((len(chosen), max(len(t[1]) for t in tables), 3), np.float32)
         vg = np.zeros(g.shape[:2], np.float32)
         for i, (vectors, weights) in enumerate(tables):
             g[i, : len(weights)], vg[i, : len(weights)] = vectors, weights
-        length = np.array([wavelength(e) for e in self._quantities["energy"][chosen]])
-        arrays = {"cbed": cbed, "probe": probe, "dq": dq, "curvature": length * dq**2, "g": g, "vg": vg}
+        energies = self._quantities["energy"][chosen]
+        length, unit = (np.array([of(e) for e in energies]) for of in (wavelength, lambda e: 1 / scattering(e)))
+        arrays = {"cbed": cbed, "probe": probe, "dq": dq, "g": g, "vg": vg}
+        arrays |= {"curvature": length * dq**2, "volts": unit * dq**2}
         return {
             **{name: torch.from_numpy(values).float() for name, values in arrays.items()},
             **{name: torch.from_numpy(values[chosen]) for name, values in self._quantities.items()},
             "row": torch.from_numpy(self._row[chosen]),
         }
 
-    def _read(self, wanted: list[tuple[StoreReader, tuple[int, ...], NDArray[np.float16]]]) -> None:
+    def _read(self, wanted: list[tuple[StoreReader, tuple[int, int, int, int], NDArray[np.float16]]]) -> None:
         """Read and decode patterns: from disk one after the other, from an object store many at a time."""
         if not self.remote:
             for reader, index, out in wanted:
@@ -149,12 +153,14 @@ class Quartets(Dataset[Batch]):
             )
         g, vg = reader.reflections(orientation)
         beam = float(reader.array("energy")[energy])
-        weights = labels.weights(SimpleNamespace(g=g, vg=vg), beam, settings)
+        weights = labels.weights(g, vg, beam, settings)
         seen = weights > 0
         return g[seen].astype(np.float32), weights[seen].astype(np.float32)
 
 
-def select(path: Location, patterns: Location, split: str, most: int | None = None) -> Quartets:
+def select(
+    path: Location, patterns: Location, split: str, most: int | None = None, without: Collection[str] = ()
+) -> Quartets:
     """Quartets of one split, in the catalogue's order.
 
     Args:
@@ -162,11 +168,14 @@ def select(path: Location, patterns: Location, split: str, most: int | None = No
         patterns: Folder of the stores.
         split: One of :data:`fourdcrystal.catalogue.SPLITS`.
         most: At most this many, evenly spread over the split; none: all.
+        without: Prototypes that are left out.
 
     Raises:
-        InputError: if the catalogue can't be used or is stale, or the split has no quartet.
+        InputError: if the catalogue can't be used or is stale, or the split has no such quartet.
     """
-    table = catalogue.arrow(path, split, NEEDED)
+    table = catalogue.arrow(path, split, [*NEEDED, "prototype"])
+    left_out = pc.is_in(table["prototype"], pa.array(list(without), pa.string()))
+    table = table.filter(pc.invert(left_out)).drop_columns(["prototype"])
     if not len(table):
         raise InputError(f"{path}: has no quartets of the split '{split}'; crystals.split sets how many there are")
     if most is not None and most < len(table):

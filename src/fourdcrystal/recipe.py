@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -50,7 +50,15 @@ def read(source: str | Path) -> Settings:
     return validate(content or {}, str(path))
 
 
-def validate(content: dict[str, Any], origin: str, model: type[Validated] = Settings) -> Validated:
+@overload
+def validate(content: dict[str, Any], origin: str) -> Settings: ...
+
+
+@overload
+def validate(content: dict[str, Any], origin: str, model: type[Validated]) -> Validated: ...
+
+
+def validate(content: dict[str, Any], origin: str, model: type[BaseModel] = Settings) -> BaseModel:
     """Settings from a nested dictionary; the first thing that is wrong is said in one sentence.
 
     Raises:
@@ -78,6 +86,8 @@ def _sentence(error: ValidationError, root: type[BaseModel]) -> str:
         message = str(first["ctx"]["error"])
         return f"{name}: {message}" if name else message
     unit = _unit(location, root)
+    if location[-1] == "[key]":  # pydantic's word for a name in a dictionary; the value repeats it
+        name = f"{_dotted(location[:-2])}: the name of one"
     shown = _shown(value)
     wanted = first["msg"][0].lower() + first["msg"][1:]
     return f"{name} is {shown}, but {wanted.replace('input ', '')}{f' (unit: {unit})' if unit else ''}"
@@ -195,7 +205,7 @@ def table() -> str:
             default = field.default
             shown = "" if default is None or default == "" else json.dumps(default, default=str).strip('"')
             extra = field.json_schema_extra
-            unit = extra.get("unit", "") if isinstance(extra, dict) else ""
+            unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
             cells = [dotted, shown, _type_words(field.annotation), unit, _range(field), field.description or ""]
             lines.append(f"| {' | '.join(c.replace('|', '&#124;') for c in cells)} |")
 

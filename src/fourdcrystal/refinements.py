@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fourdcrystal import bfloat16, diskfit, disks, edgefit, refinement, vacuum
+from fourdcrystal import bfloat16, diskfit, disks, edgefit, refiner, vacuum
 from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
 
@@ -47,7 +47,7 @@ def named(name: str, device: str | torch.device = "cpu") -> Refinement | None:
         name: ``none``, ``learned`` (the network that is shipped, src/fourdcrystal/data/refiner.md),
             ``disk`` (fits of disks with any contrast inside, :mod:`fourdcrystal.diskfit`),
             ``edge`` (fits of the disks' edges, :mod:`fourdcrystal.edgefit`), or the file of a learned refiner
-            (:mod:`fourdcrystal.refinement`).
+            (:mod:`fourdcrystal.refiner`).
         device: Where to compute.
 
     Raises:
@@ -60,13 +60,20 @@ def named(name: str, device: str | torch.device = "cpu") -> Refinement | None:
     if name == "edge":
         return Refinement("edge fit", partial(edgefit.refine, device=str(device)))
     if name == "learned":
-        name = str(refinement.SHIPPED)
+        return learned(device)
     if not Path(name).is_file():
-        raise InputError(
-            f"'{name}' refines no positions; allowed are none, learned, disk, edge, or a learned refiner's file"
-        )
-    network = refinement.load(Path(name), device)
-    if network.bfloat16:
+        raise InputError(f"--refine is '{name}'; allowed are none, learned, disk, edge, or a learned refiner's file")
+    return learned(device, Path(name))
+
+
+def learned(device: str | torch.device = "cpu", path: Path = refiner.SHIPPED) -> Refinement:
+    """The learned refiner that is shipped, or that of a file.
+
+    Raises:
+        InputError: if it isn't a refiner's.
+    """
+    network = refiner.load(path, device)
+    if network.in_bfloat16:
         bfloat16.ready(network)
     return Refinement("learned fit", Learned(network, torch.device(device)), disks.RADIUS)
 
@@ -79,18 +86,18 @@ class Learned:
         device: Where it is.
     """
 
-    def __init__(self, network: refinement.Refiner, device: torch.device) -> None:
+    def __init__(self, network: refiner.Refiner, device: torch.device) -> None:
         self.network, self.device = network, device
         self._probe: np.ndarray | None = None
 
     def __call__(self, patterns: np.ndarray, probe: np.ndarray, found: Peaks) -> Peaks:
         """Better peaks from patterns (N, X, Y), the vacuum probe (X, Y) and peaks."""
         if self._probe is None or not np.array_equal(probe, self._probe):
-            self._placed = refinement.placed(vacuum.of_probe(probe), self.device)
+            self._placed = refiner.placed(vacuum.of_probe(probe), self.device)
             self._probe = probe.copy()
         counts = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=self.device)
         index = torch.as_tensor(found.pattern, device=self.device)
         start = torch.as_tensor(found.positions, device=self.device)
-        at, sigma = refinement.refine(self.network, counts, self._placed, index, start)
+        at, sigma = refiner.refine(self.network, counts, self._placed, index, start)
         positions = at.double().cpu().numpy()
         return replace(found, qx_px=positions[:, 0], qy_px=positions[:, 1], sigma_px=sigma.double().cpu().numpy())

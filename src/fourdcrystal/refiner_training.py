@@ -8,14 +8,15 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from fourdcrystal import bfloat16, disks, files, refinement, rocking
+from fourdcrystal import bfloat16, disks, files, refiner, rocking
 from fourdcrystal.disks import Disks, Rocking
 from fourdcrystal.progress import Progress
-from fourdcrystal.refinement import Refiner
+from fourdcrystal.refiner import Refiner
 
 VALIDATION = 4096  # crops of validation crystals
 SPREAD = (0.2, 1.0)  # standard deviation along each axis of what is known of a centre before [px]
@@ -94,7 +95,7 @@ def make(maps: Path, recipe: Recipe, output: Path, per_crystal: int = 1, start: 
     """
     learnt, kept = rocking.divided(rocking.library(maps, rocking.crystals(), per_crystal, seed=0))
     made = collection(recipe.crops, recipe.seed, Rocking(learnt))
-    first = None if start is None else refinement.load(start)
+    first = None if start is None else refiner.load(start)
     checkpoint = output.with_suffix(".checkpoint")
     with Progress(recipe.steps, "training", "steps") as progress:
         network = train(
@@ -111,7 +112,7 @@ def make(maps: Path, recipe: Recipe, output: Path, per_crystal: int = 1, start: 
     figures = validate(network, validation(Rocking(kept)))
     about = asdict(recipe) | {"maps": len(learnt), "validation_maps": len(kept)}
     about["start"] = None if start is None else hashlib.sha256(start.read_bytes()).hexdigest()
-    refinement.save(output, network, about)
+    refiner.save(output, network, about)
     with files.replaced(output.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(about | {"figures": [asdict(f) for f in figures]}, indent=1) + "\n")
     checkpoint.unlink(missing_ok=True)
@@ -122,21 +123,21 @@ def validation(source: Rocking | None, count: int = VALIDATION) -> Disks:
     """Expected crops that figures are measured on, the same ones for the same rocking maps."""
     generator = torch.Generator().manual_seed(99)
     return Disks.joined(
-        [disks.draw(min(128, count - i), generator, refinement.SIZE, source) for i in range(0, count, 128)]
+        [disks.draw(min(128, count - i), generator, refiner.SIZE, source) for i in range(0, count, 128)]
     )
 
 
 @torch.inference_mode()
 def validate(network: Refiner, made: Disks) -> list[Figures]:
-    """Figures of a refiner, as :func:`fourdcrystal.refinement.refine` uses it, for each range of :data:`ELECTRONS`."""
+    """Figures of a refiner, as :func:`fourdcrystal.refiner.refine` uses it, for each range of :data:`ELECTRONS`."""
     generator = torch.Generator().manual_seed(1)
     counts, electrons = made.counts(generator)
     candidate = made.offset + CANDIDATES * torch.randn(len(made), 2, generator=generator)
-    centre, sigma = refinement.converged(
+    centre, sigma = refiner.converged(
         network,
         counts,
         lambda at, which: made.where(which).probe(at),
-        made.radii(refinement.RAYS),
+        made.radii(refiner.RAYS),
         candidate,
         CANDIDATES,
     )
@@ -157,7 +158,7 @@ def collection(count: int, seed: int, rocking: Rocking | None, batch: int = 128)
     parts = []
     for number in range(-(-count // batch)):
         source = None if number % 4 == 0 else rocking
-        parts.append(disks.draw(min(batch, count - number * batch), generator, refinement.SIZE, source))
+        parts.append(disks.draw(min(batch, count - number * batch), generator, refiner.SIZE, source))
     return Disks.joined(parts)
 
 
@@ -191,11 +192,12 @@ def train(
     network = Refiner(width)
     if start is not None:
         network.load_state_dict(start.state_dict())
-    network.bfloat16 = bfloat16.fast_on(torch.device("cpu"))
+    network.in_bfloat16 = bfloat16.fast_on(torch.device("cpu"))
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(AVERAGED, 1 - min(0.5, 20 / steps)))
     )
     optimiser = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=1e-4)
+    parts: dict[str, nn.Module | torch.optim.Optimizer]
     parts, first = {"network": network, "average": average, "optimiser": optimiser}, 0
     if checkpoint is not None and checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -219,8 +221,8 @@ def train(
             state = {name: part.state_dict() for name, part in parts.items()}
             with files.replaced(checkpoint) as temporary:
                 torch.save(state | {"generator": generator.get_state(), "step": step + 1}, temporary)
-    trained = average.module.eval()
-    trained.bfloat16 = False
+    trained = cast(Refiner, average.module).eval()
+    trained.in_bfloat16 = False
     return trained
 
 
@@ -246,8 +248,8 @@ def cost(network: Refiner, some: Disks, generator: torch.Generator, rays: float 
     expected = some.offset + spread * torch.randn(len(some), 2, generator=generator)
     away = spread * torch.randn(len(some), 2, generator=generator)
     centre = expected + away * (torch.rand(len(some), 1, generator=generator) < 0.5)
-    seen = counts, some.probe(centre), centre, some.radii(refinement.RAYS)
-    found, precision = refinement.posterior(network, *seen, expected, spread[:, 0])
+    seen = counts, some.probe(centre), centre, some.radii(refiner.RAYS)
+    found, precision = refiner.posterior(network, *seen, expected, spread[:, 0])
     loss = negative_log_likelihood(found, precision, some.offset)
     if rays > 0:
         edge, _, normal = network.edges(*seen)

@@ -106,4 +106,5 @@ def row(path: Location, patterns: Location, number: int) -> Remade:
 def write(path: Path, found: Remade) -> None:
     """Write the images made now as .npz."""
     with replaced(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **{name: image.astype(np.float32) for name, image in found.made.items()})
+        images: dict[str, Any] = {name: image.astype(np.float32) for name, image in found.made.items()}
+        np.savez_compressed(file, **images)

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 DIMS = ("rx", "ry")
 
+Variable = tuple[tuple[str, ...], np.ndarray, dict[str, Any]]  # dimensions, values, attributes
+
 
 def strain(maps: Maps, flag: np.ndarray, grid: tuple[int, int], attributes: dict[str, Any]) -> "xarray.Dataset":
     """e_xx, e_yy, e_xy, theta and their uncertainties over (rx, ry), with units."""
     import xarray
 
     long_names = {"e_xx": "strain along x", "e_yy": "strain along y", "e_xy": "shear strain", "theta": "rotation"}
-    variables = {}
+    variables: dict[str, Variable] = {}
     for i, name in enumerate(COMPONENTS):
         units = "rad" if name == "theta" else "1"
         for suffix, values, kind in (("", maps.strain.values, ""), ("_sigma", maps.strain.sigma, "uncertainty of ")):
@@ -33,19 +35,19 @@ def strain(maps: Maps, flag: np.ndarray, grid: tuple[int, int], attributes: dict
     variables["lattice_residual"] = (DIMS, residual, {"units": "px", "long_name": "RMS distance from the lattice"})
     agreeing = maps.lattices.agreeing.reshape(grid)
     variables["lattice_peaks"] = (DIMS, agreeing, {"units": "1", "long_name": "peaks on the lattice"})
-    about = {"flag_masks": list(FLAGS.values()), "flag_meanings": " ".join(FLAGS), "long_name": "what was wrong"}
-    variables["flags"] = (DIMS, flag.reshape(grid), about)
+    meanings = {"flag_masks": list(FLAGS.values()), "flag_meanings": " ".join(FLAGS), "long_name": "what was wrong"}
+    variables["flags"] = (DIMS, flag.reshape(grid), meanings)
     convention = (
         "x is the detector's axis 0 turned by frame_degree towards axis 1; strain is the left stretch minus one; theta "
         "is positive from x towards y; both are relative to the attribute reference [px]"
     )
-    about = {
+    frame = {
         "convention": convention,
         "reference": maps.reference.tolist(),
         "reference_is": "the crystal's lattice" if maps.absolute else "the median of the reference positions",
         "frame_degree": float(np.degrees(maps.frame)),
     }
-    return xarray.Dataset(variables, attrs=attributes | about)
+    return xarray.Dataset(variables, attrs=attributes | frame)
 
 
 def orientation(
@@ -54,7 +56,7 @@ def orientation(
     """Tilt and rotation of the crystal over (rx, ry), with units; colours of the inverse pole figure of a known one."""
     import xarray
 
-    variables = {}
+    variables: dict[str, Variable] = {}
     for i, axis in enumerate("xy"):
         about = {"units": "rad", "long_name": f"tilt of the zone axis towards {axis}"}
         variables[f"tilt_{axis}"] = (DIMS, maps.tilt[:, i].reshape(grid), about)

@@ -15,9 +15,9 @@ from pymatgen.core import Structure
 
 from fourdcrystal import files, orientation, reflections, scattering, seeds, source_aflow
 from fourdcrystal.electrons import wavelength
+from fourdcrystal.instrument_settings import Thermal
 from fourdcrystal.orientation import Orientation
 from fourdcrystal.progress import Progress
-from fourdcrystal.settings import Thermal
 
 SIDE = 72  # directions along either axis of a map
 BEAMS = 80  # of the many-beam calculation

@@ -1,17 +1,16 @@
 """Patterns that detectors are scored on: quartets of a split, with all reflections that must be found in them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
 from fourdcrystal import catalogue, correlation, labels, quartets
-from fourdcrystal.electrons import wavelength
 from fourdcrystal.metrics import Truth
+from fourdcrystal.pixels import Pixel
 from fourdcrystal.reader import StoreReader
 from fourdcrystal.settings import Labels
 
@@ -34,10 +33,9 @@ class Sample:
     table: pd.DataFrame
     true: Truth
 
-    @property
-    def curvature(self) -> np.ndarray:
-        """λ dq² of every pattern [1/Å], (N,)."""
-        return np.array([wavelength(energy) for energy in self.table["energy_eV"]]) * self.dq**2
+    def pixel(self, index: int) -> Pixel:
+        """A pixel of one of the patterns."""
+        return Pixel.of(float(self.dq[index]), float(self.table["energy_eV"].iloc[index]))
 
     def counts(self, dose: float, rng: np.random.Generator) -> np.ndarray:
         """Poisson counts at a mean of ``dose`` electrons on each vacuum pattern, (N, X, Y) float32."""
@@ -52,19 +50,18 @@ class Sample:
             yield index, self.probe[index[0]]
 
 
-def of_split(path: Path, patterns: Path, split: str, most: int) -> Sample:
-    """Quartets of a split, at most ``most``, evenly spread, with their true reflections.
+def of_split(path: Path, patterns: Path, split: str, most: int, without: Collection[str] = ()) -> Sample:
+    """Quartets of a split, at most ``most``, evenly spread, with their true reflections; not those of some prototypes.
 
     Raises:
         InputError: if the catalogue or a store can't be used, or the split is empty.
     """
-    chosen = quartets.select(path, patterns, split, most)
+    chosen = quartets.select(path, patterns, split, most, without)
     batch = chosen[list(range(len(chosen)))]
     table = catalogue.read(path, splits=[split]).loc[batch["row"].numpy()]
-    dq, shape = batch["dq"].numpy().astype(float), tuple(batch["cbed"].shape[1:])
-    cbed, probe = batch["cbed"].numpy(), batch["probe"].numpy()
+    dq, cbed, probe = batch["dq"].numpy().astype(float), batch["cbed"].numpy(), batch["probe"].numpy()
     radius = np.array([correlation.radius(p) for p in probe])
-    return Sample(cbed, probe, dq, table, _truth(table, patterns, dq, shape, radius))
+    return Sample(cbed, probe, dq, table, _truth(table, patterns, dq, (cbed.shape[1], cbed.shape[2]), radius))
 
 
 def _truth(table: pd.DataFrame, patterns: Path, dq: np.ndarray, shape: tuple[int, int], radius: np.ndarray) -> Truth:
@@ -104,7 +101,7 @@ def reflections_seen(
         radius: Of a disk [px].
     """
     everything = settings.model_copy(update={"weakest": 1e-4})
-    weight = labels.weights(SimpleNamespace(g=g, vg=vg), energy, everything)
+    weight = labels.weights(g, vg, energy, everything)
     g, weight = g[weight > 0], weight[weight > 0]
     g, weight = _merged(g, weight, 2 * settings.width * dq)
     at = labels.positions(g, dq, shape)

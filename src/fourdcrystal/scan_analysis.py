@@ -3,6 +3,7 @@
 import argparse
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pymatgen.core import Structure
@@ -77,7 +78,7 @@ def _region(args: argparse.Namespace, whole: tuple[int, int]) -> np.ndarray | No
     return used.ravel()
 
 
-def _ellipse(text: str | None, scan: Scan) -> np.ndarray | str:
+def _ellipse(text: str | None, scan: Scan) -> np.ndarray | Literal["crystal"]:
     if text is None:
         return np.eye(2)
     if text == "crystal":
@@ -94,7 +95,7 @@ def _ellipse(text: str | None, scan: Scan) -> np.ndarray | str:
     return ellipse(ratio, np.radians(degrees))
 
 
-def _frame(args: argparse.Namespace, scan: Scan) -> float | str:
+def _frame(args: argparse.Namespace, scan: Scan) -> float | Literal["lattice"]:
     if args.rotation is not None and args.frame != "scan":
         raise InputError("--rotation is only used with --frame scan")
     if args.frame in ("detector", "lattice"):

@@ -6,18 +6,18 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from fourdcrystal import correlation, hdf5, memory, scan_hdf5, scan_rosettasciio
 from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
-from fourdcrystal.scan_views import Mapped, Reordered, Stack
-from fourdcrystal.scans import Scan, check_dimensions
+from fourdcrystal.scan_checks import check_dimensions
+from fourdcrystal.scan_views import Content, Mapped, Reordered, Stack
+from fourdcrystal.scans import Scan
 
 TRUTH = ("centres", "weight", "distortion", "tilt", "hkl", "g")
-Content = dict[str, Any]  # patterns, and probe, dq, energy, truth where the file has them
 
 
 def read(
@@ -195,7 +195,7 @@ def _npz(path: Path, energy: float | None, probe: bool) -> Content:
         if "scan" not in names:
             raise InputError(f"{path}: has the arrays {', '.join(sorted(names))} but no 'scan' (rx, ry, qx, qy)")
         content: Content = {"patterns": array("scan"), "probe": array("probe") if "probe" in names else None}
-        content |= {name: float(array(name)) for name in ("dq", "energy") if name in names}
+        content |= {name: _number(path, name, array(name)) for name in ("dq", "energy") if name in names}
         return content | {"truth": {name: array(name) for name in TRUTH if name in names}}
 
 
@@ -203,17 +203,28 @@ def _zarr(path: Path, energy: float | None, probe: bool) -> Content:
     import zarr
 
     root = zarr.open(path, mode="r")
-    if isinstance(root, zarr.Array):
-        arrays, attributes = {"scan": root}, dict(root.attrs)
-    else:
-        arrays, attributes = dict(root.arrays()), dict(root.attrs)
+    attributes: dict[str, Any] = dict(root.attrs)
+    arrays = {"scan": root} if isinstance(root, zarr.Array) else dict(root.arrays())
     if probe:
         chosen = arrays.get("probe", next(iter(arrays.values()), None))
         return {"patterns": None if chosen is None else memory.whole(path, chosen)}
     scan = arrays.get("scan", next((a for a in arrays.values() if a.ndim == 4), None))
     vacuum = arrays.get("probe")
     content: Content = {"patterns": scan, "probe": None if vacuum is None else memory.whole(path, vacuum)}
-    return content | {name: float(attributes[name]) for name in ("dq", "energy") if name in attributes}
+    return content | {name: _number(path, name, attributes[name]) for name in ("dq", "energy") if name in attributes}
+
+
+def _number(path: Path, name: str, value: Any) -> float:
+    """A file's dq or energy.
+
+    Raises:
+        InputError: if it isn't a number.
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        said = " ".join(str(value).split())[:50]
+        raise InputError(f"{path}: {name} is '{said}', which is no number; it is given in 1/Å or eV") from None
 
 
 def _zspy(path: Path, energy: float | None, probe: bool) -> Content:
@@ -221,10 +232,11 @@ def _zspy(path: Path, energy: float | None, probe: bool) -> Content:
     import zarr
 
     signals = []
-    for _, experiment in zarr.open_group(path, mode="r")["Experiments"].groups():
-        axes = [dict(experiment[f"axis-{i}"].attrs) for i in range(experiment["data"].ndim)]
+    for _, experiment in zarr.open_group(path, mode="r", path="Experiments").groups():
+        data = cast(zarr.Array, experiment["data"])
+        axes = [dict(experiment[f"axis-{i}"].attrs) for i in range(data.ndim)]
         instrument = "metadata/Acquisition_instrument/TEM"
         about = dict(experiment[instrument].attrs) if instrument in experiment else {}
         metadata = {"Acquisition_instrument": {"TEM": about}}
-        signals.append({"data": experiment["data"], "axes": axes, "metadata": metadata})
+        signals.append({"data": data, "axes": axes, "metadata": metadata})
     return scan_rosettasciio.from_signals(path, signals, energy, probe)

@@ -14,11 +14,10 @@ import h5py
 from fourdcrystal import memory
 from fourdcrystal.diffraction_units import in_inverse_angstrom
 from fourdcrystal.errors import InputError
-from fourdcrystal.scan_views import Joined
+from fourdcrystal.scan_views import Content, Joined
 
 DECTRIS = "entry/data"  # its arrays are data_000001, data_000002, ... of this group, often links to other files
 MASK = "entry/instrument/detector/detectorSpecific/pixel_mask"  # not 0: a gap, or a dead pixel
-Content = dict[str, Any]
 Reader = Callable[[Path, float | None, bool], Content]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fourdcrystal.diffraction_units import in_inverse_angstrom
 from fourdcrystal.errors import InputError
+from fourdcrystal.scan_views import Content
 
 # RosettaSciIO's readers of diffraction patterns and of images; it has many more, for spectra and surfaces
 READERS = (
@@ -37,7 +38,6 @@ READERS = (
 MOST_BYTES = 2**44  # of a scan: 16 TB, which RosettaSciIO divides into a hundred thousand blocks
 # the beginning of a .blo: id, magic number, two offsets, flags, pixels of a side, rotation, positions along x and y
 BLOCKFILE = struct.Struct("<6sHIIIHHHH")
-Content = dict[str, Any]
 
 
 def read(path: Path, energy: float | None, probe: bool) -> Content:
@@ -57,9 +57,10 @@ def read(path: Path, energy: float | None, probe: bool) -> Content:
     readers = [p for p in rsciio.IO_PLUGINS if p["name"] in READERS]
     fitting = [p for p in readers if suffix in {e.lower() for e in p["file_extensions"]}]
     if not fitting:
+        said = f"'.{suffix}' is no known format" if suffix else "has no suffix, which tells a file's format"
         own = {"npz", "npy", "raw", "zarr", "zspy"}
         known = sorted({e.lower() for p in readers for e in p["file_extensions"]} | own)
-        raise InputError(f"{path}: '.{suffix}' is no known format; known are {', '.join(known)}")
+        raise InputError(f"{path}: {said}; known are {', '.join(known)}")
     if suffix == "blo":
         _check_blockfile(path)
     problems = []

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+Content = dict[str, Any]  # of a file: patterns, and probe, dq [1/Å], energy [eV] and truth where it has them
+
 
 @dataclass(frozen=True)
 class Mapped:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fourdcrystal.electrons import REST_ENERGY, wavelength
 from fourdcrystal.errors import InputError
-from fourdcrystal.settings import Thermal
+from fourdcrystal.instrument_settings import Thermal
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -38,7 +38,9 @@ def lobato() -> dict[str, np.ndarray]:
     They are abTEM's own table, read from its folder: importing abTEM takes longer than a small crystal's potential.
     """
     spec = importlib.util.find_spec("abtem")
-    folder = Path(spec.submodule_search_locations[0])
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("abTEM, whose table of scattering factors is used, is not installed")
+    folder = Path(spec.origin).parent
     table = json.loads((folder / "parametrizations" / "data" / "lobato.json").read_text())
     return {symbol: np.array(values) for symbol, values in table.items()}
 

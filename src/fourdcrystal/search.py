@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -57,7 +58,9 @@ class Found:
         """Consecutive stretches as one."""
         return cls(
             Peaks.joined([part.peaks for part in parts], [len(part) for part in parts]),
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("flags", "bright", "dark")),
+            np.concatenate([part.flags for part in parts]),
+            np.concatenate([part.bright for part in parts]),
+            np.concatenate([part.dark for part in parts]),
             np.sum([part.total for part in parts], axis=0),
             np.max([part.most for part in parts], axis=0),
             sum(part.seconds for part in parts),
@@ -76,7 +79,7 @@ class Found:
         with np.load(path, allow_pickle=False) as file:
             peaks = Peaks(*(file[f"peaks_{field.name}"] for field in fields(Peaks)))
             others = {field.name: file[field.name] for field in fields(cls) if field.name != "peaks"}
-            return cls(peaks, **(others | {"seconds": float(others["seconds"])}))
+            return cls(peaks, seconds=float(others.pop("seconds")), **others)
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,6 @@ class Searcher:
         patterns = self.gaps.fill(patterns)
         counts = np.maximum(patterns, 0)  # below is a dark reference's noise; NaN stays NaN
         found = self.gaps.unhidden(self.method(counts, self.probe), correlation.radius(self.probe))
-        searched = (flag & (FLAGS["not_finite"] | FLAGS["empty"])) == 0
-        flag[searched & (np.bincount(found.pattern, minlength=len(flag)) == 0)] |= FLAGS["no_peaks"]
         usable = patterns[(flag & FLAGS["not_finite"]) == 0]
         with np.errstate(invalid="ignore"):  # NaN stays NaN, and its pattern is flagged
             bright, dark = (patterns.reshape(len(patterns), -1) @ self._detectors).T
@@ -131,6 +132,16 @@ class Searcher:
 def pieces(scan: Scan) -> list[tuple[slice, slice]]:
     """The fixed stretches of a scan, in its order."""
     return scan.rectangles(PATTERNS)
+
+
+@overload
+def whole(scan: Scan, searcher: Searcher, label: str, folder: Path | None = None, identity: str = "") -> Found: ...
+
+
+@overload
+def whole(
+    scan: Scan, searcher: Searcher, label: str, folder: Path | None, identity: str, part: tuple[int, int]
+) -> Found | None: ...
 
 
 def whole(
@@ -174,13 +185,13 @@ def whole(
             if i in there:
                 continue
             found = searcher.stretch(scan, *every[i], progress.add)
-            if places[i] is None:
+            if (place := places[i]) is None:
                 kept[i] = found
             else:
-                found.write(places[i])
+                found.write(place)
     if parts > 1:
         return None
-    return Found.joined([kept[i] if i in kept else Found.read(places[i]) for i in mine])
+    return Found.joined([kept[i] if place is None else Found.read(place) for i, place in places.items()])
 
 
 def _size(scan: Scan, rows: slice, columns: slice) -> int:

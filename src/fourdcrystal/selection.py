@@ -16,6 +16,7 @@ from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.errors import InputError
 from fourdcrystal.seeds import generator
 from fourdcrystal.sheet import OTHER, Row
+from fourdcrystal.source_aflow import class_names
 from fourdcrystal.splits import Member, split
 
 
@@ -157,7 +158,7 @@ def select(candidates: Sequence[Candidate], crystals: Crystals, seed: int) -> li
     The draw within a class depends on the seed and that class alone.
 
     Raises:
-        InputError: if nothing is left to select, a prototype to be held out isn't there, or the total can't be met.
+        InputError: if nothing is left to select, a prototype to be held out is unknown, or the total can't be met.
     """
     classes: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in sorted(candidates, key=lambda c: c.id):
@@ -168,13 +169,11 @@ def select(candidates: Sequence[Candidate], crystals: Crystals, seed: int) -> li
             f"crystals: source '{crystals.source}' leaves no crystal to select; allowed are wider crystals.limits, "
             "other structures, or other: true"
         )
-    for name in crystals.split.hold_out:
-        if name not in classes:
-            close = difflib.get_close_matches(name, classes, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"there are {len(classes)} others"
-            raise InputError(
-                f"crystals.split.hold_out: no crystal within the limits has the prototype '{name}'; {hint}"
-            )
+    # a prototype of the library that no crystal here has is held out already: one list serves several sources
+    for name in sorted(set(crystals.split.hold_out).difference(classes, class_names())):
+        close = difflib.get_close_matches(name, classes, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"there are {len(classes)} others"
+        raise InputError(f"crystals.split.hold_out: no crystal within the limits has the prototype '{name}'; {hint}")
     systems = {
         name: Counter(c.crystal_system for c in members).most_common(1)[0][0] for name, members in classes.items()
     }

@@ -6,6 +6,7 @@ data set has millions. So shards are written and single images read here; zarr-p
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from google_crc32c import value as crc32c
@@ -13,7 +14,9 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
-CODEC, LEVEL, FILTER = "zstd", 1, "bitshuffle"  # chosen by benchmarks/storage.py
+CODEC: Final = "zstd"  # this, LEVEL and FILTER were chosen by benchmarks/storage.py
+LEVEL = 1
+FILTER: Final = "bitshuffle"
 CRC, ENTRY = 4, 16  # bytes of the index's checksum, and of each image's offset and length
 
 

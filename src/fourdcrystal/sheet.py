@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
@@ -90,13 +91,13 @@ def _row(line: dict[str, str], where: str) -> Row:
         raise InputError(f"{where}: id '{line['id']}' can't name a file; allowed are letters, digits, '.', '_' and '-'")
     if line["split"] not in SPLITS:
         raise InputError(f"{where}: split '{line['split']}' is none of {', '.join(SPLITS)}")
-    numbers = {}
+    cells: dict[str, Any] = {c: line[c] for c in COLUMNS}
     for column, most in (("class_size", 10**9), ("spacegroup", 230)):
         text = line[column]
         if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= most:
             raise InputError(f"{where}: {column} is '{text}'; allowed are whole numbers from 1 to {most}")
-        numbers[column] = int(text)
-    return Row(**{**{c: line[c] for c in COLUMNS}, **numbers})
+        cells[column] = int(text)
+    return Row(**cells)
 
 
 def counts_beside(path: str | Path) -> Path:

@@ -5,54 +5,93 @@ there. For the potential map that is right; for positions and strain such a peak
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from fourdcrystal import correlation
+from fourdcrystal import background, correlation
 from fourdcrystal.peaks import Peaks, spaced
 
 LEAST = 4.0  # standard deviations above the background
+FAINT = 2.0  # the same where a disk is as likely as none; see :mod:`fourdcrystal.occupancy`
 SECTORS = 8  # of the ring whose median is the background: neighbouring disks cover the others
 CHUNK = 1024  # peaks at a time
+ENOUGH = 2**22  # numbers that tell what the step between them is
+MULTIPLES = 1000  # of a step between numbers, up to which they are looked at
 APART = 0.75  # radii of the probe; two peaks that are closer after refinement lie on one disk
 
 
-def of_peaks(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks) -> np.ndarray:
-    """Counts in each peak's disk above the background of a ring around it, in standard deviations, (N,).
+def unit(patterns: np.ndarray) -> float:
+    """One electron in the numbers of patterns: the step between them, or the smallest one where they have no step.
 
-    The noise is that of Poisson statistics with the pattern's smallest positive number as one electron, so patterns in
-    other units than electrons are judged mildly rather than wrongly.
+    The latter is too small for a camera whose numbers are no multiples of anything, so that disks are judged mildly.
+    """
+    some = patterns.reshape(-1)[:: 1 + patterns.size // ENOUGH]
+    values = np.unique(some[np.isfinite(some) & (some > 0)])
+    if not len(values):
+        return 1.0
+    step = float(np.diff(values, prepend=0).min())
+    times = values[values < MULTIPLES * step] / step
+    return step if np.abs(times - np.rint(times)).max(initial=0) < 0.02 else float(values[0])
+
+
+def judged(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, electron: float | None = None) -> Peaks:
+    """The peaks with the electrons in their disks above the background, and how many standard deviations that is.
+
+    The root of the likelihood ratio of counts on and off a source (Li and Ma, Astrophys. J. 272, 317 (1983), eq. 17),
+    which holds for few electrons, too. Off it are a ring around the disk, half of which is believed, and one electron
+    in the area that holds one by the mean of the pattern at that distance from the direct beam: where the ring has next
+    to none, that tells the background better.
 
     Args:
         patterns: Counts, (P, X, Y); finite where there are peaks.
         probe: Vacuum probe, (X, Y).
         peaks: Peaks of the patterns.
+        electron: One electron in the patterns' numbers; none: what :func:`unit` says of these patterns.
     """
     if not len(peaks):
-        return np.zeros(0)
+        return peaks
     size = correlation.radius(probe)
     reach = int(np.ceil(size + 4))
     areas = _areas(size, reach).reshape(-1, SECTORS + 1)
-    positive = np.where(patterns > 0, patterns, np.inf).min((1, 2))
-    electron = np.where(np.isfinite(positive), positive, 1.0)
+    patterns = patterns / np.float32(unit(patterns) if electron is None else electron)
+    level = background.around_beam(patterns, probe, peaks)
     side = (2 * reach + 1,) * 2
     around = sliding_window_view(np.pad(patterns, ((0, 0), (reach, reach), (reach, reach))), side, (1, 2))
     frame = sliding_window_view(np.pad(np.ones(patterns.shape[1:], np.float32), reach), side)
     x, y = np.rint(peaks.positions).astype(int).T
     x, y = x.clip(0, patterns.shape[1] - 1), y.clip(0, patterns.shape[2] - 1)
-    result = np.empty(len(peaks))
+    electrons, deviations = np.empty(len(peaks)), np.empty(len(peaks))
     for start in range(0, len(peaks), CHUNK):
         part = slice(start, start + CHUNK)
         sums = around[peaks.pattern[part], x[part], y[part]].reshape(-1, len(areas)).astype(float) @ areas
         seen = frame[x[part], y[part]].reshape(-1, len(areas)) @ areas  # pixels of each area within the frame
-        total, area = sums[:, 0], seen[:, 0]
-        background = _median(np.divide(sums, seen, out=np.full_like(sums, np.inf), where=seen > 0)[:, 1:])
-        unit = electron[peaks.pattern[part]]
-        noise = unit * (total + background * area**2 / (areas[:, 1:].sum() / 2)) + unit**2
-        result[part] = (total - background * area) / np.sqrt(noise)
-    return result
+        beside = _median(np.divide(sums, seen, out=np.full_like(sums, np.inf), where=seen > 0)[:, 1:])
+        ring = seen[:, 1:].sum(1) / 2
+        off, area_off = beside * ring + 1, ring + 1 / level[part]
+        electrons[part] = sums[:, 0] - seen[:, 0] * off / area_off
+        deviations[part] = excess(sums[:, 0], seen[:, 0], off, area_off)
+    return replace(peaks, significance=deviations, electrons=electrons)
+
+
+def excess(on: np.ndarray, area_on: np.ndarray, off: np.ndarray, area_off: np.ndarray) -> np.ndarray:
+    """Electrons on a source above what is expected from off it, in standard deviations; negative below it.
+
+    Li and Ma, eq. 17: the signed root of twice the logarithm of the likelihood ratio.
+
+    Args:
+        on: Electrons on it.
+        area_on: Pixels that they fell on.
+        off: Electrons off it, more than none.
+        area_off: Pixels that they fell on.
+    """
+    share = area_on / (area_on + area_off)
+    expected = share * (on + off), (1 - share) * (on + off)  # without a source
+    gained = np.where(on > 0, on * np.log(np.maximum(on, 1e-9) / np.maximum(expected[0], 1e-300)), 0)
+    squared = 2 * (gained + off * np.log(off / expected[1]))
+    return np.sign(on - expected[0]) * np.sqrt(np.maximum(squared, 0))
 
 
 def _areas(size: float, reach: int) -> np.ndarray:
@@ -72,9 +111,9 @@ def _median(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, middle, 0.0)
 
 
-def confirmed(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks) -> Peaks:
-    """Peaks that counts stand behind."""
-    return peaks.where(of_peaks(patterns, probe, peaks) >= LEAST)
+def sure(peaks: Peaks) -> np.ndarray:
+    """Which peaks counts stand behind by themselves, (N,); all whose counts nobody looked at."""
+    return ~(peaks.significance < LEAST)
 
 
 def refined(
@@ -82,13 +121,29 @@ def refined(
     probe: np.ndarray,
     peaks: Peaks,
     refine: Callable[[np.ndarray, np.ndarray, Peaks], Peaks],
+    faint: bool = False,
+    electron: float | None = None,
 ) -> Peaks:
-    """Refined positions of the peaks that counts stand behind, one for each disk."""
-    return single(probe, refine(patterns, probe, confirmed(patterns, probe, peaks)))
+    """Refined positions of the peaks that counts stand behind, one for each disk.
+
+    Args:
+        patterns: Counts, (P, X, Y); finite where there are peaks.
+        probe: Vacuum probe, (X, Y).
+        peaks: Peaks of the patterns.
+        refine: Gives better positions of peaks.
+        faint: Keep those that only a scan can tell from noise, too.
+        electron: See :func:`judged`.
+    """
+    found = judged(patterns, probe, peaks, electron)
+    kept = found.significance >= FAINT if faint else sure(found)
+    placed = judged(patterns, probe, refine(patterns, probe, found.where(kept)), electron)
+    return single(probe, placed if faint else placed.where(sure(placed)))
 
 
 def single(probe: np.ndarray, peaks: Peaks) -> Peaks:
-    """One peak for each disk: of several on the same disk the strongest stays."""
+    """One peak for each disk: of several on the same disk the strongest stays, of sure and faint ones a sure one."""
     apart = APART * correlation.radius(probe)
     most = int(peaks.pattern.max(initial=-1)) + 1
-    return peaks.where(spaced(torch.as_tensor(peaks.pattern), torch.as_tensor(peaks.positions), apart, most).numpy())
+    order = np.lexsort((~sure(peaks), peaks.pattern))  # stable: within both, from strong to weak as before
+    pattern, positions = torch.as_tensor(peaks.pattern[order]), torch.as_tensor(peaks.positions[order])
+    return peaks.where(np.sort(order[spaced(pattern, positions, apart, most).numpy()]))

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pymatgen.core import Lattice, Structure
@@ -18,9 +19,10 @@ from fourdcrystal import files, labels, orientation, recipe, reflections, scatte
 from fourdcrystal.crystals import Crystal
 from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
+from fourdcrystal.instrument_settings import Microscope, box_edge
 from fourdcrystal.progress import Progress
 from fourdcrystal.scan_settings import Simulated
-from fourdcrystal.settings import Microscope, Settings, box_edge
+from fourdcrystal.settings import Settings
 from fourdcrystal.simulation import Instrument
 
 PROBE_ELECTRONS = 1e8  # of the vacuum probe's image: a long exposure
@@ -131,12 +133,13 @@ def make(path: Path, crystal: Crystal, name: str, settings: Settings, jobs: int 
     _write(path, made, name, settings, truth, results)
 
 
-_worker: dict[str, object] = {}  # what every position shares, made once in each process
+_worker: dict[str, Any] = {}  # what every position shares, made once in each process
 
 
 def _prepare(structure: Structure, made: Simulated, settings: Settings) -> None:
     instrument = Instrument(settings.microscope, settings.specimen, settings.detector)
-    rotation = orientation.along_beam(structure, tuple(made.zone_axis))
+    u, v, w = made.zone_axis
+    rotation = orientation.along_beam(structure, (u, v, w))
     _worker.update(structure=structure, made=made, settings=settings, instrument=instrument, rotation=rotation)
 
 
@@ -151,9 +154,8 @@ def _position(number: int, deformation: np.ndarray, tilt: np.ndarray) -> tuple[n
     rng = seeds.generator(settings.seed, made.crystal, "scan phonons", number)
     image = instrument.simulate(cell, b, rng).cbed[0, 0, 0]
     detector = settings.detector
-    corner = float(np.hypot(*detector.shape)) / 2 * detector.dq
     s_max = labels.CUTOFF * settings.labels.sigma
-    return image, reflections.reflections(strained, turned, corner, [made.energy], s_max, b)
+    return image, reflections.reflections(strained, turned, detector.corner, [made.energy], s_max, b)
 
 
 def _write(
@@ -178,7 +180,7 @@ def _write(
     for p, (_, found) in enumerate(results):
         at = [place[tuple(index)] for index in found.hkl.tolist()]
         g[p, at] = found.g
-        weight[p, at] = labels.weights(found, made.energy, settings.labels)
+        weight[p, at] = labels.weights(found.g, found.vg, made.energy, settings.labels)
     seen = (weight > 0).any(0)
     g, weight, hkl = g[:, seen], weight[:, seen], hkl[seen]
     flat = truth.tilt.reshape(-1, 2)

@@ -12,9 +12,10 @@ from ase.data import chemical_symbols
 from fourdcrystal import devices, finite, potential, probe, scattering, waves
 from fourdcrystal.camera import Camera
 from fourdcrystal.errors import InputError
-from fourdcrystal.propagation import Grid, Transmission, fast_length
-from fourdcrystal.settings import DetectorSettings, Microscope, Specimen, box_edge, wave_sampling
+from fourdcrystal.instrument_settings import DetectorSettings, Microscope, Specimen, box_edge, wave_sampling
+from fourdcrystal.propagation import Grid, fast_length
 from fourdcrystal.supercell import Supercell
+from fourdcrystal.transmission import Transmission
 from fourdcrystal.waves import DeviceWave, Wave
 
 BLOCK = 8  # slices whose transmission functions are kept at a time
@@ -76,6 +77,7 @@ class Instrument:
         scratch = waves.wave(self.grid, xp)
 
         def spectrum(energy: float, angle: float) -> np.ndarray:
+            """A probe's kept columns in Fourier space."""
             centred = probe.spectrum(self.grid, energy, angle, microscope, direction)
             return self.grid.columns(np.fft.ifftshift(centred), scratch.full)
 
@@ -224,9 +226,8 @@ class Instrument:
     def _check_seam(self, fractions: np.ndarray) -> None:
         e, a, t = np.unravel_index(int(fractions.argmax()), fractions.shape)
         if fractions[e, a, t] > self.specimen.seam_limit:
-            self._too_small(
-                float(fractions[e, a, t]), e, self.microscope.semiangle_cutoff[a], f"{self.specimen.thickness[t]:g} Å"
-            )
+            semiangle, thickness = self.microscope.semiangle_cutoff[a], self.specimen.thickness[t]
+            self._too_small(float(fractions[e, a, t]), int(e), semiangle, f"{thickness:g} Å")
 
     def _too_small(self, fraction: float, energy: int, semiangle: float, thickness: str) -> NoReturn:
         limit = self.specimen.seam_limit

@@ -162,7 +162,7 @@ def _listed(provider: Provider, cache: Downloads, options: Optimade) -> list[str
     """Ids of the entries that meet the filter, at most as many as are wanted; their pages are in the cache then."""
     listing = cache.listing(options.filter)
     with tqdm(total=options.max_structures, initial=len(listing.ids), desc=provider.name, unit="crystal") as bar:
-        while not listing.complete and len(listing.ids) < options.max_structures:
+        while listing.following is not None and len(listing.ids) < options.max_structures:
             found, following = provider.page(options.filter, listing.following)
             documents = {str(document["id"]): document for document in found}
             cache.add_page(options.filter, listing.pages, list(documents), following, documents)

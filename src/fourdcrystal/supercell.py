@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from fourdcrystal import files
 from fourdcrystal.errors import InputError
-from fourdcrystal.orientation import Orientation
+from fourdcrystal.orientation import Axis, Orientation, Purpose
 
 ON_FACE = 1e-6  # Å; an atom this close to a face counts as lying on it: at the lower one inside, at the upper one out
 RESOLUTION = 1e-5  # Å; rounding hides the noise of a rotation, so that a layer of atoms stays in one slice
@@ -189,6 +190,7 @@ def _check_sites(cell: Supercell, structure: Structure, rotation: np.ndarray) ->
     span = unit.max(0) + 2 - low
 
     def key(unit: np.ndarray, site: np.ndarray) -> np.ndarray:
+        """One number for each site of each unit cell."""
         return ((unit - low) @ [1, span[0], span[0] * span[1]]) * len(sites) + site
 
     present = np.sort(key(unit, site))
@@ -252,7 +254,7 @@ def read(path: str | Path) -> tuple[list[Orientation], list[Supercell]]:
             for s, n, box, contacts in zip(steps, numbers, stored["box"], stored["seam_contacts"], strict=True)
         ]
         orientations = [
-            Orientation(rotation, str(purpose), tuple(int(i) for i in axis) if axis.any() else None, float(mistilt))
+            Orientation(rotation, cast(Purpose, str(purpose)), _axis(axis), float(mistilt))
             for rotation, purpose, axis, mistilt in zip(
                 stored["rotation"], stored["purpose"], stored["zone_axis"], stored["mistilt"], strict=True
             )
@@ -260,3 +262,8 @@ def read(path: str | Path) -> tuple[list[Orientation], list[Supercell]]:
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(f"{path}: is not a file of supercells ({error}); the rule 'supercells' makes one") from error
     return orientations, cells
+
+
+def _axis(indices: np.ndarray) -> Axis | None:
+    u, v, w = (int(i) for i in indices)
+    return (u, v, w) if u or v or w else None

@@ -1,6 +1,7 @@
 """Space group, primitive cell and protostructure label of a crystal, by moyopy."""
 
 import logging
+from typing import cast
 
 import moyopy
 import numpy as np
@@ -46,5 +47,5 @@ def protostructure(structure: Structure) -> str:
             label = get_protostructure_label_from_moyopy(structure, raise_errors=True, symprec=tolerance)
         except ValueError:
             continue
-        return get_prototype_from_protostructure(label)
+        return get_prototype_from_protostructure(cast(str, label))  # none only where errors are not raised
     return UNLABELLED

@@ -19,13 +19,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from fourdcrystal import catalogue, checkpoints, files, modelfile, places, plots, stores
+from fourdcrystal import catalogue, checkpoints, files, losses, modelfile, places, plots, stores
 from fourdcrystal.data import QuartetData
 from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.experiment import Experiment
+from fourdcrystal.instrument_settings import DetectorSettings
 from fourdcrystal.learner import Learner
-from fourdcrystal.settings import DetectorSettings
 
 SILENCE = 15.0  # s; longest time without a word on the terminal
 CURVES = ("loss", "vg_loss", "qz_loss", "vg_r_factor")
@@ -35,7 +35,8 @@ class History(callbacks.Callback):
     """One row of figures per epoch, kept in the checkpoint, and lines of progress on the terminal."""
 
     def __init__(self, steps: int) -> None:
-        self.steps, self.rows, self.seconds = steps, [], 0.0
+        self.steps, self.seconds = steps, 0.0
+        self.rows: list[dict[str, float]] = []
         self._started = self._mark = self._said = 0.0
         self._first_step, self.ended = 0, False
 
@@ -104,7 +105,8 @@ def trainer(experiment: Experiment, history: History) -> lightning.Trainer:
         )
     if sys.stdout.isatty():
         used.append(callbacks.TQDMProgressBar())
-    devices, nodes, plugins = settings.devices, settings.nodes, [checkpoints.WholeCheckpoints()]
+    devices, nodes = settings.devices, settings.nodes
+    plugins: list[Any] = [checkpoints.WholeCheckpoints()]  # Lightning's plugins have no common base
     if SLURMEnvironment.detect():
         # the profile has said how many processes there are; Lightning's own requeueing would hide a job from Snakemake
         nodes = int(os.environ["SLURM_NNODES"])
@@ -147,6 +149,8 @@ def fit(
     checkpoint = checkpoints.resumable(experiment.paths.output / checkpoints.NAME, origin)
     torch.manual_seed(experiment.seed)
     learner, history = Learner(experiment, width, origin), History(experiment.trainer.steps)
+    if experiment.start is not None:
+        learner.network.load_state_dict(_beginning(experiment.start, experiment))
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # which accelerators there are not
     with warnings.catch_warnings():
         # advice about workers, loggers and devices, each of which a setting has decided
@@ -155,14 +159,28 @@ def fit(
         run.fit(learner, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if not history.ended:
         # nothing was left to train, and Lightning then leaves out the end, where averages become the weights
-        for callback in run.callbacks:
+        for callback in run.callbacks:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
             if isinstance(callback, callbacks.WeightAveraging):
                 callback.on_train_end(run, learner)
     return learner.cpu(), history
 
 
+def _beginning(start: str, experiment: Experiment) -> dict[str, torch.Tensor]:
+    """The weights to begin with.
+
+    Raises:
+        InputError: if they can't be read, or are of another network than ``model`` describes.
+    """
+    path = modelfile.named(start)
+    begun = modelfile.load(path)
+    theirs, ours = begun.recipe["model"], experiment.recipe()["model"]
+    if different := [f"model.{name}={theirs[name]}" for name in ours if theirs[name] != ours[name]]:
+        raise InputError(f"start: {path} holds the weights of another network; allowed here are {' '.join(different)}")
+    return begun.network.state_dict()
+
+
 def describe(experiment: Experiment) -> dict[str, Any]:
-    """What the training data are: checksum, numbers, physical ranges and label settings, from catalogue and stores.
+    """What a network learns from: the data's checksum, numbers, ranges and label settings, and weights to begin with.
 
     Raises:
         InputError: if there is no usable catalogue or store.
@@ -176,12 +194,18 @@ def describe(experiment: Experiment) -> dict[str, Any]:
     recipe = stores.metadata(places.inside(paths.patterns, f"{crystals[0]}.zarr"))["recipe"]
     detector = DetectorSettings.model_validate(recipe["detector"])
     ranges = {name: [float(end(rows[name]).as_py()) for end in (pc.min, pc.max)] for name in columns[2:]}
+    begun = None if experiment.start is None else modelfile.named(experiment.start)
+    learned = catalogue.words(rows["prototype"])[0]
     edges = zip(ranges["semiangle_mrad"], ranges["energy_eV"], strict=True)
     return {
         "catalogue": catalogue.identity(paths.catalogue),
+        "start": begun and modelfile.checksum(begun),
         "quartets": len(rows),
         "crystals": len(crystals),
-        "prototypes": len(catalogue.words(rows["prototype"])[0]),
+        "prototypes": len(learned),
+        "learned": sorted(learned),
+        # whoever began with a network knows what that one knew: an evaluation may not call it unseen
+        "learned_before": [] if begun is None else modelfile.prototypes(begun),
         **ranges,
         # of the vacuum probe's disk, which grows with the angle and with the energy
         "radius_px": [angle * 1e-3 / wavelength(energy) / detector.dq for angle, energy in edges],
@@ -247,7 +271,7 @@ def learning_curve(path: Path, experiment: Experiment, rows: list[dict[str, floa
     titles = {
         "loss": ("total", "loss"),
         "vg_loss": (r"error of $\sqrt{V_g}$", "mean square (V)"),
-        "qz_loss": ("error of $q_z$", "mean square (0.02 1/Å)²"),
+        "qz_loss": ("error of $q_z$", f"mean square ({losses.RISE:g} 1/Å)²"),
         "vg_r_factor": ("R factor of the $V_g$ map", r"$\Sigma|V-\hat{V}|\,/\,\Sigma V$"),
     }
     with plots.figure(path, 1, len(titles), (3.0, 2.6)) as (figure, axes):
@@ -256,7 +280,9 @@ def learning_curve(path: Path, experiment: Experiment, rows: list[dict[str, floa
                 points = [(row["step"], row[f"{split}_{name}"]) for row in rows if f"{split}_{name}" in row]
                 if points:
                     panel.plot(*zip(*points, strict=True), ".-", color=colour, label=f"{split} samples")
-            panel.set(title=title, xlabel="optimiser steps", ylabel=label, yscale="log")
+            panel.set(title=title, xlabel="optimiser steps", ylabel=label)
+            panel.set_ylim(bottom=0)
             panel.xaxis.get_major_locator().set_params(integer=True)
-            panel.legend()
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=2)
         figure.suptitle(f"{experiment.name}: {experiment.model.name}, {rows[-1]['seconds'] / 60:.1f} min")

@@ -97,7 +97,7 @@ def of_probe(probe: np.ndarray) -> Vacuum:
     radius = correlation.radius(probe)
     centre = np.array(correlation.centre(probe))
     coefficients = np.zeros(2 * HARMONICS)  # of the outline; the first harmonic is a displacement of the centre
-    grid = np.stack(np.indices(image.shape), -1).astype(float)
+    grid = np.moveaxis(np.indices(image.shape), 0, -1).astype(float)
     near = np.hypot(*np.moveaxis(grid - centre, -1, 0)) < radius + REACH + 2
     pixels, value = grid[near], image[near]
     profile = np.zeros(round(2 * REACH / KNOT) + 1)
@@ -123,7 +123,8 @@ def of_probe(probe: np.ndarray) -> Vacuum:
 def _at_centre(residual: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """The residual moved so that ``centre`` lies on n // 2."""
     x, y = residual.shape
-    grid = torch.as_tensor(np.stack(np.indices((x, y)), -1) - np.array([x // 2, y // 2]) + centre, dtype=torch.float64)
+    pixels = np.moveaxis(np.indices((x, y)), 0, -1)
+    grid = torch.as_tensor(pixels - np.array([x // 2, y // 2]) + centre, dtype=torch.float64)
     return _bicubic(torch.as_tensor(residual), grid - torch.tensor([x // 2, y // 2])).numpy()
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fourdcrystal.butterflies import LANES, order
+from fourdcrystal.butterflies import order
+from fourdcrystal.lanes import LANES
 from fourdcrystal.passes import Compiled, address, aligned, compiled
 from fourdcrystal.propagation import Grid
 

@@ -44,13 +44,16 @@ wildcard_constraints:
     scan=r"[A-Za-z0-9][A-Za-z0-9_-]*",
 
 
+# "shipped" is the network of this package, which nothing here trains
+EVALUATED = [*settings.training.experiments, *(["shipped"] if settings.evaluation.shipped else [])]
+
 # The last output of every stage: what `all` asks for, and what reports wait for.
 production_outputs = [
     f"{RESULTS}/crystals/census.json",
     *(f"{RESULTS}/{name}" for name in ("catalogue.parquet", "verification.json", "data_card.md")),
     *(f"{RESULTS}/{name}" for name in ("histograms.png", "quartets.html")),
     *(f"{RESULTS}/models/{experiment}/model.safetensors" for experiment in settings.training.experiments),
-    *(f"{RESULTS}/evaluation/{experiment}/summary.json" for experiment in settings.training.experiments),
+    *(f"{RESULTS}/evaluation/{experiment}/summary.json" for experiment in EVALUATED),
     *(f"{RESULTS}/detection/{scan}/summary.json" for scan in settings.scans),
 ]
 

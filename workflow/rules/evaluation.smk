@@ -5,11 +5,12 @@ rule evaluate:
     """Held-out patterns with counting noise, searched by the network and by classical correlation.
 
     Scores, position errors, R factors, strain and tilt errors over thickness, dose and tilt. The classical methods get their
-    best threshold for each split and dose; the network's is chosen on the validation crystals.
+    best threshold for each split and dose; the network's is chosen on the validation crystals. `shipped` is the network of
+    this package: it is scored at the threshold that it is used with, on crystals of prototypes that it didn't learn from.
     """
     input:
         catalogue=f"{RESULTS}/catalogue.parquet",
-        model=f"{RESULTS}/models/{{experiment}}/model.safetensors",
+        model=evaluated_model,
     output:
         scores=f"{RESULTS}/evaluation/{{experiment}}/scores.csv",
         summary=f"{RESULTS}/evaluation/{{experiment}}/summary.json",
@@ -52,5 +53,5 @@ rule evaluation:
     input:
         expand(
             f"{RESULTS}/evaluation/{{experiment}}/summary.json",
-            experiment=settings.training.experiments,
+            experiment=EVALUATED,
         ),

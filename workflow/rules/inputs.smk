@@ -118,6 +118,13 @@ def composed(wildcards):
         sys.exit(f"error: {error}")
 
 
+def evaluated_model(wildcards):
+    """The network of an experiment, or the one that is shipped."""
+    if wildcards.experiment == "shipped":
+        return str(HOME / "src" / "fourdcrystal" / "data" / "network.safetensors")
+    return f"{RESULTS}/models/{wildcards.experiment}/model.safetensors"
+
+
 def scan_files(wildcards):
     """The scan; its vacuum probe and crystal where those are files of their own; the network that searches it."""
     scan = settings.scans[wildcards.scan]

@@ -1,17 +1,9 @@
 """Patterns: crystals turned under the beam, and the diffraction patterns they give with a convergent beam."""
 
 from fourdcrystal import PATTERNS_VERSION
+from fourdcrystal.settings import PATTERN_SECTIONS
 
-# what the numbers in a store depend on
-SIMULATED = recipe.part(
-    settings,
-    "seed",
-    "orientations",
-    "microscope",
-    "specimen",
-    "detector",
-    "labels",
-)
+SIMULATED = recipe.part(settings, *PATTERN_SECTIONS)
 
 
 if settings.crystals.per_job == 1:

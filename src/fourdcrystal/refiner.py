@@ -16,22 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fourdcrystal import bfloat16, files
+from fourdcrystal import bfloat16, files, weightfiles
 from fourdcrystal.errors import InputError
 from fourdcrystal.vacuum import Template, Vacuum
 
 FORMAT = "refiner 3"
 SHIPPED = Path(__file__).parent / "data" / "refiner.safetensors"
-CALIBRATION = 1.12  # of stated deviations, from multislice patterns of validation crystals with blind candidates
 SIZE = 33  # side of a crop [px]
 RAYS = 48
 DIRECTIONS = torch.stack([f(2 * math.pi * torch.arange(RAYS) / RAYS) for f in (torch.cos, torch.sin)], -1)  # (RAYS, 2)
 DEPTHS = torch.arange(-8.0, 4.5, 0.75)  # samples of a ray from the probe's edge, outwards [px]
-NEAR = 1.0  # standard deviation of a candidate's error along each axis, where nothing better is known [px]
+NEAR = 2.0  # standard deviation of a candidate's error along each axis, where nothing better is known [px]
 PASSES = 3  # at most; each one starts from the offset of the one before
 SETTLED = 0.1  # stated deviations; a disk that would move by less in a further pass gets none
 SLOWEST = 0.4  # of a step is the next one's, at most: they shrink by the same factor each time, mostly 0.03 to 0.2
@@ -89,19 +87,18 @@ class Refiner(nn.Module):
         width: Channels of a ray.
 
     Attributes:
-        bfloat16: Whether the convolutions are computed with 8 bits of mantissa: half the time or less where a machine
+        in_bfloat16: Whether convolutions are computed with 8 bits of mantissa: half the time or less where a machine
             has instructions for it, and positions that differ by 0.0005 px in the median (docs/decisions/0051).
     """
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
-        self.width, self.bfloat16 = width, False
+        self.width, self.in_bfloat16 = width, False
         self.stem = nn.Conv1d(3 * len(DEPTHS) + 2, width, 1)
         self.body = nn.Sequential(*(Around(width, dilation) for dilation in (1, 2, 4, 8, 1)))
         self.head = nn.Conv1d(width, 2, 1)
         nn.init.zeros_(self.head.weight)
-        with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([0.0, -1.0]))
+        self.head.bias = nn.Parameter(torch.tensor([0.0, -1.0]))
 
     def forward(self, counts: Tensor, probe: Tensor, centre: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
         """What counts say about centres, a Gaussian likelihood: its moment P d, (N, 2), and precision P, (N, 2, 2).
@@ -134,7 +131,7 @@ class Refiner(nn.Module):
             ],
             -1,
         )
-        with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             stem = nn.functional.linear(inputs, self.stem.weight[..., 0], self.stem.bias)
             body = bfloat16.rectified_(self.body(stem))
             out = nn.functional.linear(body, self.head.weight[..., 0], self.head.bias).float()
@@ -206,7 +203,7 @@ def converged(
             now = first + (found - first).clamp(-FARTHEST, FARTHEST)
             determinant = precision[:, 0, 0] * precision[:, 1, 1] - precision[:, 0, 1] ** 2
             centre[some] = now
-            sigma[some] = CALIBRATION * torch.sqrt((precision[:, 0, 0] + precision[:, 1, 1]) / (2 * determinant))
+            sigma[some] = torch.sqrt((precision[:, 0, 0] + precision[:, 1, 1]) / (2 * determinant))
             moved, last = (now - before).norm(dim=1), step[some]
             step[some] = moved
             following[some] = moved * torch.where(last.isfinite(), moved / last, SLOWEST).clamp(max=SLOWEST)
@@ -268,15 +265,13 @@ def load(path: Path, device: str | torch.device = "cpu") -> Refiner:
     Raises:
         InputError: if the file is missing or isn't a refiner.
     """
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as opened:
-            metadata = opened.metadata() or {}
-            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: can't be read as a refiner ({error})") from error
+    metadata, weights = weightfiles.read(path, "refiner", device)
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path}: has format {metadata.get('format', 'none')!r}; this version reads {FORMAT!r}")
-    network = Refiner(int(metadata["width"])).to(device)
-    network.load_state_dict(weights)
-    network.bfloat16 = bfloat16.fast_on(torch.device(device))
+    try:
+        width = int(metadata["width"])
+        network = weightfiles.fitted(lambda: Refiner(width), weights).to(device)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: weights and width don't fit each other ({error})") from error
+    network.in_bfloat16 = bfloat16.fast_on(torch.device(device))
     return network.eval()
