@@ -56,6 +56,12 @@ def test_empty_and_spoiled_patterns_are_flagged_and_have_no_peaks(found):
     assert np.isnan(found.maps.strain.values[[3, 8]]).all()
 
 
+def test_without_an_energy_nothing_is_said_to_be_in_volts(spoiled):
+    known, unknown = (detection.detect(replace(spoiled, energy=energy), Correlating()) for energy in (200e3, None))
+    assert known.in_volts and not any("energy" in note for note in known.notes)
+    assert not unknown.in_volts and any("--energy" in note for note in unknown.notes)
+
+
 def test_noise_of_a_dark_reference_below_zero_spoils_nothing():
     made = scan()
     read = made.patterns + np.random.default_rng(0).normal(0, 1.0, made.patterns.shape)
