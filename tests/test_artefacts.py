@@ -136,3 +136,19 @@ def test_nothing_beyond_the_simulated_frame_is_labelled():
 def test_reversed_range_is_refused_in_words():
     with pytest.raises(InputError, match=r"dose .*from <= to"):
         validate({"dose": [1e5, 1e3], "probe_dose": [1e6, 1e6]}, "artefacts", Artefacts)
+
+
+def test_a_smaller_camera_sees_the_middle_alone_and_labels_end_with_it():
+    batch = quartets(3, (64, 48), radius=3.0, spacing=9.0)
+    whole, part = (applied(batch, Artefacts(**QUIET, frame=[f, f])) for f in (1.0, 0.5))
+    x, y = slice(16, 48), slice(12, 36)
+    assert torch.equal(part["cbed"][:, x, y], whole["cbed"][:, x, y])
+    bright = [int((counts > 0).sum()) for counts in (part["cbed"], part["cbed"][:, x, y], whole["cbed"])]
+    assert bright[0] == bright[1] < bright[2]
+    assert torch.equal(part["probe"], whole["probe"])
+    seen = part["weights"] > 0
+    low, high = torch.tensor([15.5, 11.5]), torch.tensor([47.5, 35.5])
+    assert torch.equal(
+        seen, (whole["weights"] > 0) & ((part["centres_px"] >= low) & (part["centres_px"] < high)).all(-1)
+    )
+    assert 0 < int(seen.sum()) < int((whole["weights"] > 0).sum())

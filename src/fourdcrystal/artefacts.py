@@ -1,8 +1,9 @@
 """What a real microscope and camera do to a pattern, applied to whole batches on their device, and labels that follow.
 
 Order, as in the instrument: inelastic background, then the projector's affine distortion (ellipse, rotation, camera
-length) and displacement, then the camera's point spread, counting noise, hot and dead pixels. Every sample has a random
-generator of its own, so a sample is the same in whatever batch, and on however many devices, it is drawn.
+length) and displacement, then the camera's point spread, counting noise, hot and dead pixels, and its frame. Every
+sample has a random generator of its own, so a sample is the same in whatever batch, and on however many devices, it is
+drawn.
 """
 
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ class Drawn:
         centring: Displacement of the probe's image [px], (B, 2).
         blur: Standard deviation of the camera's point spread [px], (B,).
         hot, dead: Fractions of hot and dead pixels, (B,).
+        frame: Side of the camera's frame over that of the data's, (B,).
     """
 
     dose: Tensor
@@ -53,6 +55,7 @@ class Drawn:
     blur: Tensor
     hot: Tensor
     dead: Tensor
+    frame: Tensor
 
 
 def draw(settings: Artefacts, samples: Sequence[torch.Generator], device: torch.device | str = "cpu") -> Drawn:
@@ -91,6 +94,7 @@ def draw(settings: Artefacts, samples: Sequence[torch.Generator], device: torch.
         blur=between(10, settings.blur),
         hot=settings.hot * u[:, 11],
         dead=settings.dead * u[:, 12],
+        frame=between(13, settings.frame),
     )
     return Drawn(**{name: value.float().to(device) for name, value in vars(drawn).items()})
 
@@ -205,12 +209,18 @@ def apply(batch: Batch, settings: Artefacts, samples: Sequence[torch.Generator],
         drawn.dead,
         samples,
     )
-    before = labels.positions(batch["g"], dq[:, None, None], shape)
-    size = torch.tensor(shape, dtype=before.dtype, device=before.device)
-    visible = ((before >= -0.5) & (before <= size - 0.5)).all(-1)  # the simulated frame shows nothing beyond its edge
-    weights = torch.where(visible, batch["vg"], 0.0)
+    size = torch.tensor(shape, dtype=dq.dtype, device=dq.device)
     centre = torch.div(size, 2, rounding_mode="floor")
+    # of a smaller camera; beyond it is nothing, as where patterns are padded
+    first, last = (centre + (sign * drawn.frame[:, None] * size / 2).round() for sign in (-1, 1))
+    x, y = (torch.arange(n, device=dq.device) for n in shape)
+    along = [(p >= first[:, i, None]) & (p < last[:, i, None]) for i, p in enumerate((x, y))]
+    counts = counts * (along[0][:, :, None] & along[1][:, None])
+    before = labels.positions(batch["g"], dq[:, None, None], shape)
+    visible = ((before >= -0.5) & (before <= size - 0.5)).all(-1)  # the simulated frame shows nothing beyond its edge
     centres = torch.einsum("bij,bnj->bni", drawn.affine, before - centre) + centre + drawn.shift[:, None]
+    visible &= ((centres >= first[:, None] - 0.5) & (centres < last[:, None] - 0.5)).all(-1)
+    weights = torch.where(visible, batch["vg"], 0.0)
     vg, qz, peaks = maps(centres, weights, batch["g"][..., 2], shape, width)
     return batch | {
         "cbed": counts,

@@ -67,8 +67,11 @@ class Artefacts(Section):
     hot: float = Quantity(0.0, "", "largest fraction of hot pixels", ge=0, le=0.05)
     dead: float = Quantity(0.0, "", "largest fraction of dead pixels", ge=0, le=0.05)
 
+    frame: Range = Quantity([1.0, 1.0], "", "side of the camera's frame over that of the data's")
+
     @model_validator(mode="after")
     def _intervals(self) -> Self:
+        _interval(self.frame, "frame", 0.25, 1)
         _interval(self.dose, "dose", 1, 1e12)
         _interval(self.probe_dose, "probe_dose", 1, 1e14)
         _interval(self.background, "background", 0, 0.95)
