@@ -8,10 +8,11 @@ from disk_patterns import disk
 from fourdcrystal import experiment, inference, labels, modelfile, network, refinements
 from fourdcrystal.errors import InputError
 from fourdcrystal.inference import Detector
+from fourdcrystal.peaks import Peaks
 from fourdcrystal.pixels import Pixel
 
 SEEN = {
-    "labels": {"width": 1.5},
+    "labels": {"width": 1.5, "sigma": 1e3},  # no weight of heights but where a test asks for it
     "radius_px": [2.0, 6.0],
     "shape": [64, 64],
     "catalogue": "",
@@ -91,7 +92,8 @@ def test_a_model_file_makes_a_detector_and_its_results_are_the_same_each_time(tm
 
 
 @pytest.mark.parametrize(
-    "known", [{"labels": {}}, {"labels": None}, {"labels": {"width": "wide"}}, {"shape": None, "learned": 3}]
+    "known",
+    [{"labels": {}}, {"labels": None}, {"labels": {"width": "wide", "sigma": 0.03}}, {"shape": None, "learned": 3}],
 )
 def test_a_model_file_that_does_not_say_what_was_learned_from_is_refused(tmp_path, known):
     model = experiment.Model(name="ccunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0])
@@ -119,6 +121,23 @@ def test_without_an_energy_heights_are_unknown(detector):
     found = detector.detect(np.ones((1, 64, 64), np.float32), disk((64, 64), (32, 32), 3), Pixel.unknown())
     assert len(found) == 2 and np.isnan(found.qz).all()
     np.testing.assert_allclose(found.intensity, [9, 4], rtol=2e-2)  # in squares of pixels
+
+
+def test_reflections_off_the_ewald_sphere_are_weighted_as_their_labels_are():
+    """Of three at the same place: on the sphere, a deviation off it, and so far off that heights are a guess."""
+    rise = -CURVATURE * 50**2 / 2
+    at, heights = np.full((3, 2), [82.0, 32.0]), rise + np.array([0.0, 0.03, 0.5])
+    peaks = Peaks.of(np.arange(3), at, np.full(3, 4.0), heights)
+    found = inference.weighted(peaks, (32.0, 32.0), CURVATURE, 0.03).intensity
+    np.testing.assert_allclose(found, 4 * np.exp([0, -0.5, -inference.MOST_DAMPED]))
+    unknown = inference.weighted(Peaks.of(np.arange(3), at, np.full(3, 4.0)), (32.0, 32.0), float("nan"), 0.03)
+    np.testing.assert_array_equal(unknown.intensity, 4.0)
+
+
+def test_how_much_of_nothing_a_camera_sees_changes_nothing():
+    images = torch.rand(2, 1, 40, 30)
+    padded = torch.nn.functional.pad(images, (7, 5, 0, 24))
+    torch.testing.assert_close(network.normalised(padded)[..., :40, 7:37], network.normalised(images))
 
 
 def test_refinements_are_named():

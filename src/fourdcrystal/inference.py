@@ -25,6 +25,7 @@ MARGIN = 0.15  # of a probe's radius, by which one may be beyond what the networ
 MOST = {"cpu": 2**20, "cuda": 2**27}  # pixels of a batch, beyond which nothing gets faster
 AT_ONCE = {"cpu": 2**17, "cuda": 2**27}  # pixels that the network sees at a time: what stays in a core's cache
 
+MOST_DAMPED = 1.0  # exponent of a label's weight; heights are too uncertain to believe more of it
 LARGEST = 1.5  # of the patterns that the network learned from; larger ones are binned for it
 
 Method = Callable[[np.ndarray, np.ndarray, Pixel], Peaks]  # see Detector.detect
@@ -65,7 +66,7 @@ class Detector:
                 if part is not self.network.head:  # its numbers are potentials and heights
                     bfloat16.ready(part)
         self.refine, self.method = refine, "network" if refine is None else f"network, {refine.name}"
-        self.width = float(trained.data["labels"]["width"])
+        self.width, self.sigma = (float(trained.data["labels"][name]) for name in ("width", "sigma"))
         self.step = trained.network.model.step
         self.trained_radii, self.trained_shape = trained.data["radius_px"], trained.data["shape"]
         self.catalogue = trained.data["catalogue"]
@@ -194,9 +195,27 @@ class Detector:
             qz=found.qz * seen.curvature,
             sigma_px=found.sigma_px * binning,
         )
+        found = weighted(found, correlation.centre(probe), pixel.curvature, self.sigma)
         if self.refine is None:
             return found
         return placed(patterns, probe, found, self.refine, pixel, faint, electron)
+
+
+def weighted(found: Peaks, centre: tuple[float, float], curvature: float, sigma: float) -> Peaks:
+    """Peaks with the weights w = exp(-s² / 2σ²) of the labels (:mod:`fourdcrystal.labels`) in their intensities.
+
+    σ is a length, and a network sees pixels: it can't tell what is far from the Ewald sphere, and says nearly U_g
+    itself (docs/decisions/0057). Where heights aren't known, nothing changes.
+
+    Args:
+        found: Peaks of a network.
+        centre: Of the vacuum probe [px].
+        curvature: λ dq² [1/Å].
+        sigma: Of the labels [1/Å].
+    """
+    s = -(found.qz + curvature * ((found.positions - np.array(centre)) ** 2).sum(1) / 2)
+    exponent = np.minimum(s**2 / (2 * sigma**2), MOST_DAMPED)
+    return replace(found, intensity=found.intensity * np.exp(-np.nan_to_num(exponent)))
 
 
 def placed(

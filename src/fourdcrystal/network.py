@@ -23,6 +23,8 @@ from fourdcrystal.experiment import Model
 HEIGHT = 2000.0  # px²; q_z / λ dq² of the Ewald sphere 63 px from the direct beam: the network's numbers are near 1
 STRENGTH = 32.0  # px²; |U_g| / dq² of 1 V at pixels of 0.016 1/Å, so that these numbers are near 1, too
 
+AREA = 128.0**2  # px; over which a pattern's counts have a mean of 1: the network's numbers are near 1
+
 
 def compress(ug: Tensor) -> Tensor:
     """√(U_g / STRENGTH): the scale on which strong and weak reflections are learned alike; they span three decades."""
@@ -35,13 +37,15 @@ def expand(root: Tensor) -> Tensor:
 
 
 def normalised(counts: Tensor) -> Tensor:
-    """Square-rooted counts over their root mean: uniform noise whatever the intensity, and no units.
+    """Square-rooted counts over the root of their sum: uniform noise whatever the intensity, and no units.
+
+    Over their sum and not their mean, as how much of nothing a camera sees around the disks doesn't change these.
 
     Args:
         counts: (B, 1, X, Y), in any unit, not negative.
     """
-    mean = counts.mean((-2, -1), keepdim=True)
-    return (counts / mean.clamp(min=torch.finfo(counts.dtype).tiny)).clamp(min=0).sqrt()
+    total = counts.sum((-2, -1), keepdim=True) / AREA
+    return (counts / total.clamp(min=torch.finfo(counts.dtype).tiny)).clamp(min=0).sqrt()
 
 
 class DiskNetwork(nn.Module, ABC):
