@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
     model = experiment.Model(name="ccunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0])
     recipe = {"model": model.model_dump()}
     known = {"catalogue": "", "learned": [], "learned_before": []}
-    about = known | {"labels": {"width": 1.5}, "radius_px": [2.0, 6.0], "shape": [32, 36]}
+    about = known | {"labels": {"width": 1.5, "sigma": 0.03}, "radius_px": [2.0, 6.0], "shape": [32, 36]}
     modelfile.save(path / "model.safetensors", network.build(model), recipe, about)
     return path
 

@@ -18,7 +18,7 @@ from fourdcrystal.errors import InputError
 from fourdcrystal.order import Order
 
 TREE = Path(__file__).parents[1] / "config" / "train"
-ABOUT = {"catalogue": "made up", "labels": {"width": 1.5}}
+ABOUT = {"catalogue": "made up", "labels": {"width": 1.5, "sigma": 0.03}}
 
 
 def composed(output, *overrides):
