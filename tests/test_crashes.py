@@ -67,6 +67,14 @@ def test_a_store_whose_writer_is_killed_at_any_moment_is_whole_or_absent(tmp_pat
     assert not [left for left in tmp_path.iterdir() if left.name.startswith(".Si-1.zarr.")]
 
 
+def test_hidden_folders_of_others_beside_what_is_written_stay(tmp_path):
+    kept = tmp_path / ".Si-1.zarr.old" / "kept.txt"
+    kept.parent.mkdir()
+    kept.touch()
+    write(tmp_path / "Si-1.zarr")
+    assert kept.exists()
+
+
 def test_two_writers_of_one_store_do_not_harm_each_other(tmp_path):
     path = tmp_path / "Si-1.zarr"
     identities = set()

@@ -69,6 +69,16 @@ def test_a_damaged_data_set_is_not_packed(results, tmp_path):
         packing.pack(results, tmp_path / "packed")
 
 
+def test_nothing_that_is_there_already_is_packed_over(results, tmp_path):
+    thesis = tmp_path / "documents" / "thesis.tex"
+    thesis.parent.mkdir()
+    thesis.touch()
+    for folder in (thesis.parent, results):
+        with pytest.raises(InputError, match=f"{folder.name}: is there already; pack into a folder that isn't"):
+            packing.pack(results, folder)
+    assert thesis.exists() and verification.verify(results).problems == []
+
+
 def test_the_command_line_packs_and_unpacks(results, tmp_path):
     def run(*arguments):
         return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)

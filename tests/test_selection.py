@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from known_crystals import SILICON
 
-from fourdcrystal import census, classification, collection, recipe, selection, sheet, sources, splits
+from fourdcrystal import census, classification, collection, limits, recipe, selection, sheet, sources, splits
+from fourdcrystal.classification import Classified
 from fourdcrystal.crystal_settings import Crystals, Split
 from fourdcrystal.errors import InputError
 from fourdcrystal.selection import Candidate
@@ -132,6 +134,20 @@ def test_a_prototype_of_the_library_that_no_crystal_has_is_as_good_as_held_out()
     assert taken(split={"hold_out": [absent]}) == taken()
 
 
+def test_names_of_the_library_hold_nothing_out_where_classes_are_protostructure_labels_and_are_refused():
+    labels = offered({"AB_cF8_216_a_c": 9, "A_cF4_225_a": 9})  # the library calls zincblende AB_cF8_216_c_a
+    options = Crystals(classes="protostructure", split={"hold_out": ["AB_cF8_216_c_a"]})
+    with pytest.raises(InputError, match="did you mean 'AB_cF8_216_a_c'"):
+        selection.select(labels, options, seed=0)
+
+
+def test_the_class_other_can_be_held_out_whole():
+    options = Crystals(split={"hold_out": [OTHER], "test_prototypes": 0})
+    rows = selection.select(offered(SIZES), options, seed=0)
+    assert {r.split for r in rows if r.prototype == OTHER} == {"test_prototype"}
+    assert {r.prototype for r in rows if r.split == "test_prototype"} == {OTHER}
+
+
 def test_an_empty_selection_is_refused_in_words():
     with pytest.raises(InputError, match="leaves no crystal to select; allowed are wider"):
         selection.select([], Crystals(), 0)
@@ -227,6 +243,15 @@ def test_the_committed_sheet_and_counts_are_what_the_law_gives_with_the_committe
     assert sheet.read(CONFIG / "crystals.csv") == rows
     committed = census.read_counts(CONFIG / "crystals.counts.json", rows)
     assert committed | {"database_versions": counts["database_versions"]} == counts
+
+
+@pytest.mark.parametrize("ids", [("Si-2", "Si-1"), ("Si-1",), ("Si-1", "Si-2", "Si-3")])
+def test_crystals_are_never_classed_by_what_another_one_is(ids):
+    entries = [sources.Entry(id, SILICON, sources.origin("made up", id)) for id in ("Si-1", "Si-2")]
+    measures = limits.measure(SILICON)
+    classified = [Classified(id, "A_cF8_227_a", ("A_cF8_227_a",), "A_cF8_227_a", measures) for id in ids]
+    with pytest.raises(InputError, match=r"^Si-[123]: the classified structures are not those that were collected"):
+        census.candidates(entries, classified, Crystals())
 
 
 def test_every_offered_crystal_is_accounted_for(law_of_the_demo):

@@ -82,6 +82,14 @@ def test_a_failure_leaves_nothing_and_an_older_store_untouched(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_store_replaces_no_folder_that_is_not_called_one(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "thesis.tex").touch()
+    with pytest.raises(InputError, match="results: is no name of a store"):
+        write(tmp_path / "results")
+    assert (tmp_path / "results" / "thesis.tex").exists()
+
+
 def test_a_number_that_is_not_finite_is_refused(tmp_path):
     made = axes(1)
     with (

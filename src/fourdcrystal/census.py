@@ -17,6 +17,8 @@ from fourdcrystal.selection import Candidate
 from fourdcrystal.sheet import SPLITS, Row
 from fourdcrystal.sources import PARTIAL_OCCUPANCY, Entry
 
+OTHERS = "the classified structures are not those that were collected; classify these (scripts/classify.py)"
+
 
 def candidates(
     entries: Iterable[Entry], classified: Iterable[Classified], crystals: Crystals
@@ -31,6 +33,9 @@ def candidates(
     Returns:
         Candidates for the selection, and a dictionary: source, database_versions, limits, offered, accepted, rejected
         (number by reason; those of the limits also where there is none).
+
+    Raises:
+        InputError: if what is classified are other structures than the entries.
     """
     found: list[Candidate] = []
     rejected: Counter[str] = Counter(dict.fromkeys((PARTIAL_OCCUPANCY, *REASONS), 0))
@@ -43,7 +48,9 @@ def candidates(
         if entry.structure is None:
             rejected[entry.problem] += 1
             continue
-        what = next(known)
+        what = next(known, None)
+        if what is None or what.id != entry.id:
+            raise InputError(f"{entry.id}: {OTHERS}")
         if reason := rejection(what.measures, crystals.limits):
             rejected[reason] += 1
             continue
@@ -58,6 +65,8 @@ def candidates(
                 source_id=entry.source["id"],
             )
         )
+    if (what := next(known, None)) is not None:
+        raise InputError(f"{what.id}: {OTHERS}")
     counts = {
         "source": crystals.source,
         "database_versions": sorted(versions - {""}),

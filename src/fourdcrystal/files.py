@@ -74,7 +74,7 @@ def _workplace(path: Path) -> Iterator[Path]:
 def _claimed(path: Path) -> tuple[Path, int]:
     """A new folder beside ``path``, and the lock that its writer holds for as long as it lives."""
     while True:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=_begun(path), dir=path.parent))
         try:
             lock = os.open(temporary, os.O_RDONLY)
         except FileNotFoundError:
@@ -91,10 +91,15 @@ def _claimed(path: Path) -> tuple[Path, int]:
         os.close(lock)
 
 
+def _begun(path: Path) -> str:
+    """What the names of all work folders for ``path`` begin with, and of no other program's hidden folders."""
+    return f".{path.name}.unfinished-"
+
+
 def _sweep(path: Path) -> None:
     """Remove folders that :func:`_claimed` made for ``path`` and whose writers don't live any more."""
     with os.scandir(path.parent) as entries:
-        found = [entry.path for entry in entries if entry.name.startswith(f".{path.name}.")]
+        found = [entry.path for entry in entries if entry.name.startswith(_begun(path))]
     for left in found:
         try:
             lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY)

@@ -40,15 +40,17 @@ def pack(results: Path, output: Path, most: int = 2_000_000_000) -> list[str]:
 
     Args:
         results: Has catalogue.parquet and patterns/.
-        output: Folder to write, whole or not at all.
+        output: Folder to write, whole or not at all; it must not be there yet.
         most: Bytes of an archive.
 
     Returns:
         Names of the files written.
 
     Raises:
-        InputError: if the data set can't be used, or isn't whole.
+        InputError: if the data set can't be used or isn't whole, or something is there already.
     """
+    if output.exists():
+        raise InputError(f"{output}: is there already; pack into a folder that isn't")
     listed = catalogue.identities(results / "catalogue.parquet")
     verdict = verification.verify(results)
     if verdict.problems:
@@ -112,7 +114,7 @@ def verified(packed: Path) -> verification.Verdict:
 
     The folder beside it needs room for the whole data set.
     """
-    with tempfile.TemporaryDirectory(prefix=f".{packed.name}.", dir=packed.resolve().parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{packed.name}.verified-", dir=packed.resolve().parent) as folder:
         try:
             return unpack(packed, Path(folder) / "unpacked")
         except InputError as error:

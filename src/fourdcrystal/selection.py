@@ -169,8 +169,10 @@ def select(candidates: Sequence[Candidate], crystals: Crystals, seed: int) -> li
             f"crystals: source '{crystals.source}' leaves no crystal to select; allowed are wider crystals.limits, "
             "other structures, or other: true"
         )
-    # a prototype of the library that no crystal here has is held out already: one list serves several sources
-    for name in sorted(set(crystals.split.hold_out).difference(classes, class_names())):
+    # a prototype of the library that no crystal here has is held out already: one list serves several sources; not so
+    # where classes are protostructure labels, which look like its names but can't be compared with them
+    absent = class_names() if crystals.classes == "aflow" else []
+    for name in sorted(set(crystals.split.hold_out).difference(classes, absent)):
         close = difflib.get_close_matches(name, classes, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"there are {len(classes)} others"
         raise InputError(f"crystals.split.hold_out: no crystal within the limits has the prototype '{name}'; {hint}")

@@ -89,7 +89,7 @@ def split(members: Sequence[Member], settings: Split, seed: int) -> dict[str, st
     rng = generator(seed, "split")
     family = families(members)
     size = Counter(family.values())
-    held_out = {family[m.id] for m in members if group(m) in settings.hold_out}
+    held_out = {family[m.id] for m in members if m.prototype in settings.hold_out}
     others = sorted(set(size) - held_out)
     number = min(round(settings.test_prototypes * len(size)), len(held_out) + max(0, len(others) - 1))
     most = number * len(members) / max(1, len(size))

@@ -155,7 +155,7 @@ def new_store(
     """Write a store that is whole or absent, with the same bytes for the same input.
 
     Args:
-        path: The store, by custom ``{crystal}.zarr``. An older one is replaced when the new one is complete.
+        path: The store, ``{crystal}.zarr``. An older one is replaced when the new one is complete.
         crystal: What it is made from.
         axes: What the axes mean.
         recipe: The settings that it depends on, as plain data (``settings.model_dump(mode="json", include=...)``).
@@ -163,7 +163,12 @@ def new_store(
 
     Yields:
         A writer that wants ``put_probe`` once and ``put`` for every orientation.
+
+    Raises:
+        InputError: if the path doesn't end in ``.zarr``: what is there may be a folder of other things.
     """
+    if Path(path).suffix != ".zarr":
+        raise InputError(f"{path}: is no name of a store, which replaces what is there; allowed are names in .zarr")
     with replaced_folder(path) as folder:
         with groups.put(folder) as small:
             group = zarr.open_group(small, mode="w", zarr_format=3)
