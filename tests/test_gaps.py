@@ -59,6 +59,20 @@ def test_a_hot_pixel_does_not_count(whole):
     assert np.argwhere(found.blind).tolist() == [[20, 70]]
 
 
+@pytest.mark.parametrize("radius", [1.2, 5.1, 12.0])
+@pytest.mark.parametrize("plateau", [20, 1000])
+def test_the_probe_s_radius_and_centre_are_known_beside_hot_pixels_and_gaps(radius, plateau):
+    image = np.random.default_rng(0).poisson(plateau * disk((64, 64), (32, 31.6), radius)).astype(float)
+    np.testing.assert_array_equal(gaps.mended(image), image)
+    for place, hot in (((5, 50), 2.5), ((5, 50), 10.0), ((60, 3), 1000.0), ((33, 31), 8.0)):
+        spoiled = image.copy()
+        spoiled[place], spoiled[:, 20] = hot * image.max(), np.nan
+        mended = gaps.mended(spoiled)
+        assert correlation.radius(mended) == pytest.approx(correlation.radius(image), abs=0.06 if radius < 2 else 0.02)
+        assert np.hypot(*np.subtract(correlation.centre(mended), correlation.centre(image))) < 0.1
+    assert not gaps.mended(np.full((64, 64), np.nan)).any()
+
+
 def test_disks_behind_a_gap_or_beam_stop_are_left_out_and_strain_stays(whole):
     stop = disk(whole.shape, (48.3, 47.8), 9.0) > 0.5  # hides the direct beam
     for blind in (cross(whole.shape), stop):

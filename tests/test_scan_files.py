@@ -1,11 +1,11 @@
 """Scans are read from what microscopes and other programs write, with pixel size and energy in our units."""
 
-import importlib
 import sys
 
 import h5py
 import numpy as np
 import pytest
+from rsciio import hspy
 
 from fourdcrystal import scan_files, scans
 from fourdcrystal.errors import InputError
@@ -48,7 +48,7 @@ def write_zspy(path, signal):
     instrument.attrs.update(signal["metadata"]["Acquisition_instrument"]["TEM"])
 
 
-@pytest.mark.parametrize("suffix", ["hspy", "zspy"])
+@pytest.mark.parametrize("suffix", ["hspy", "hdf5", "zspy"])
 @pytest.mark.parametrize(("scale", "units"), [(0.02, "1/Å"), (0.2, "1/nm"), (0.2, "nm$^{-1}$"), (0.5, "mrad")])
 def test_hyperspy_files_with_their_units(tmp_path, suffix, scale, units):
     signal = {
@@ -70,7 +70,7 @@ def test_hyperspy_files_with_their_units(tmp_path, suffix, scale, units):
     if suffix == "zspy":
         write_zspy(path, signal)
     else:
-        importlib.import_module(f"rsciio.{suffix}").file_writer(str(path), signal)
+        hspy.file_writer(str(path), signal)
     np.save(tmp_path / "probe.npy", PROBE)
     scan = scan_files.read(path, tmp_path / "probe.npy")
     wanted = 0.5e-3 / 0.0250793 if units == "mrad" else 0.02
@@ -107,6 +107,15 @@ def test_plain_hdf5_files(tmp_path):
     assert (scan.dq, scan.energy, scan.grid) == (0.02, 2e5, (3, 4))
     np.testing.assert_array_equal(scan.probe, PROBE)
     np.testing.assert_array_equal(scan.patterns[2, 3], SCAN[2, 3])
+    for name, array in (("image", PROBE), ("stack", SCAN[0])):  # of a probe, whatever it is called
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file[f"some/{name}"] = array
+    read = scan_files.read(tmp_path / "stack.h5", tmp_path / "image.h5", sampling=0.02, grid=(2, 2))
+    np.testing.assert_array_equal(read.patterns[:, :], SCAN[0].reshape(2, 2, 20, 24))
+    np.testing.assert_array_equal(read.probe, PROBE)
+    vacuum = scan_files.read(tmp_path / "image.h5", tmp_path / "stack.h5", sampling=0.02)
+    np.testing.assert_allclose(vacuum.probe, SCAN[0].mean(0))
+    assert vacuum.grid == (1, 1)
     whole = (tmp_path / "scan.h5").read_bytes()
     (tmp_path / "short.h5").write_bytes(whole[: len(whole) // 2])
     refused("no HDF5 file, or was cut off", tmp_path / "short.h5")
@@ -131,6 +140,9 @@ def test_files_of_dectris_cameras(tmp_path):
     read = scan.read(slice(0, 3), slice(1, 4, 2)).reshape(3, 2, *stack.shape[1:])
     np.testing.assert_array_equal(read[:, :, 6:], SCAN[:, 1::2, 6:])
     assert np.isnan(read[:, :, 5]).all()
+    vacuum = scan_files.read(path, path, sampling=0.02, grid=(3, 4)).probe  # a scan of vacuum has the same mask
+    assert np.isfinite(vacuum).all()
+    np.testing.assert_allclose(vacuum[6:], stack.mean(0)[6:])
     (tmp_path / "scan_data_000002.h5").unlink()
     refused("isn't beside it", path, probe, sampling=0.02, grid=(3, 4))
 
@@ -162,6 +174,17 @@ def test_a_vacuum_scan_is_averaged(tmp_path):
     np.testing.assert_allclose(scan.probe, SCAN.mean((0, 1)))
 
 
+def test_a_long_stack_of_vacuum_is_averaged_without_being_held(tmp_path):
+    class Stack:
+        shape, ndim = (5000, 20, 24), 3
+
+        def __getitem__(self, index):
+            assert isinstance(index, int)
+            return np.full((20, 24), index % 2)
+
+    np.testing.assert_array_equal(scan_files.averaged(Stack()), 0.5)
+
+
 def refused(words, *arguments, **options):
     with pytest.raises(InputError, match=words):
         scan_files.read(*arguments, **options)
@@ -186,9 +209,26 @@ def test_bad_files_are_refused_in_words(tmp_path):
     refused("how large a detector pixel is", tmp_path / "scan.npy", tmp_path / "probe.npy")
 
 
-def test_an_energy_that_cannot_be_is_refused(tmp_path):
-    np.savez(tmp_path / "scan.npz", scan=SCAN, probe=PROBE, dq=0.02, energy=-1.0)
-    refused("beam energy is -1 eV", tmp_path / "scan.npz")
+@pytest.mark.parametrize("energy", [-1.0, 200.0, np.nan])
+def test_an_energy_that_cannot_be_is_refused(tmp_path, energy):
+    np.savez(tmp_path / "scan.npz", scan=SCAN, probe=PROBE, dq=0.02, energy=energy)
+    refused(f"beam energy is {energy:g} eV; .* such as 200e3 for 200 keV", tmp_path / "scan.npz")
+    assert scan_files.read(tmp_path / "scan.npz", energy=3e5).energy == 3e5
+
+
+def test_the_axes_of_a_stack_s_patterns_are_exchanged(tmp_path):
+    np.save(tmp_path / "stack.npy", SCAN.reshape(12, 20, 24).transpose(0, 2, 1))
+    np.save(tmp_path / "probe.npy", PROBE)
+    files = tmp_path / "stack.npy", tmp_path / "probe.npy"
+    scan = scan_files.read(*files, sampling=0.02, grid=(3, 4), axes=(0, 1, 3, 2))
+    np.testing.assert_array_equal(np.concatenate(list(scan.batches(5))).reshape(SCAN.shape), SCAN)
+
+
+def test_an_image_of_the_probe_says_more_than_its_angle(tmp_path):
+    np.savez(tmp_path / "scan.npz", scan=SCAN, probe=PROBE, dq=0.02, energy=2e5)
+    np.testing.assert_array_equal(scan_files.read(tmp_path / "scan.npz", semiangle=1.0).probe, PROBE)
+    np.save(tmp_path / "probe.npy", PROBE)
+    refused("--probe and --semiangle exclude", tmp_path / "scan.npz", tmp_path / "probe.npy", semiangle=1.0)
 
 
 def test_a_probe_can_be_made_from_its_angle_and_a_single_pattern_is_a_scan(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fourdcrystal import commandline
+from fourdcrystal.electrons import ENERGIES
 from fourdcrystal.errors import InputError
 from fourdcrystal.option_types import axis, grid, order, region, share
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from fourdcrystal.detectors import Detector
     from fourdcrystal.scans import Scan
 
-ENERGIES = 1e3, 3e6  # eV, of electron microscopes
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``detect``."""
@@ -23,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for results")
     files = parser.add_argument_group("what the files don't say")
     files.add_argument("--probe", type=Path, help="vacuum probe: an image, or a vacuum scan; none: in the scan's file")
-    files.add_argument("--semiangle", type=float, help="semi-angle [mrad] of a round probe, where there is no image")
+    files.add_argument("--semiangle", type=float, help="semi-angle [mrad] of a round probe, instead of --probe")
     files.add_argument("--sampling", type=float, help="size of a detector pixel [1/Å]; none: as the file says")
     files.add_argument("--energy", type=float, help="beam energy [eV]; none: as the file says")
     files.add_argument("--grid", type=grid, metavar="AxB", help="scan positions of a file that holds a stack, as 64x80")

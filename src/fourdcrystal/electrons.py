@@ -4,6 +4,7 @@ import math
 
 REST_ENERGY = 510998.95  # m c² [eV]; CODATA 2018
 H_C = 12398.419843320026  # h c [eV Å]; exact
+ENERGIES = 1e3, 3e6  # eV, of electron microscopes
 
 
 def wavelength(energy: float) -> float:

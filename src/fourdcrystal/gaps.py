@@ -19,6 +19,9 @@ IMPROBABLE = 20.0  # counts that should have come in all patterns together: none
 SCALES = (1.5, 4.0, 12.0)  # px; how far neighbours are asked, for lines as for beam stops
 BRIGHT = 0.8  # of a gap's border must have so many counts
 HOT = 20.0  # times all its neighbours
+SPIKE = 2.0  # the same in an image of the vacuum probe, all of whose bright pixels have bright neighbours ...
+CHANCE = 20.0  # ... but for a few electrons; in the smallest number of the image
+WIDEST = 3.0  # px; what lies deeper in a gap of the vacuum probe's image is taken as empty
 NEIGHBOURS = 8  # that a blind pixel is filled from
 SWALLOWED = 0.003  # of the brightest disk; a direct beam below that isn't there
 HIDDEN = 0.1  # of a disk; a peak on a disk of which more is hidden is left out
@@ -147,10 +150,34 @@ def find(patterns: np.ndarray, radius: float) -> Gaps:
         still = (np.ptp(known, axis=0) == 0) & ~blind
         seen = ~(still | blind)
         blind |= _sharp(still, mean * different)
-        around = np.ones((3, 3), bool)
-        around[1, 1] = False
-        blind |= seen & (mean > HOT * maximum_filter(mean, footprint=around)) & (mean * different > IMPROBABLE)
+        blind |= seen & (mean > HOT * _beside(mean)) & (mean * different > IMPROBABLE)
     return of_mask(blind, radius)
+
+
+def mended(image: np.ndarray) -> np.ndarray:
+    """The image of a vacuum probe with what is no count of it, NaN and single hot pixels, filled from its neighbours.
+
+    Args:
+        image: In any unit, (X, Y); NaN where the camera has no counts.
+
+    Returns:
+        The same, finite; without such pixels unchanged, to the last bit.
+    """
+    blind = ~np.isfinite(image)
+    electron = np.min(image, where=~blind & (image > 0), initial=np.inf)
+    while True:  # beside a hot pixel a less hot one doesn't stand out
+        known = of_mask(blind, WIDEST).fill(image[None])[0]
+        hot = (known > SPIKE * _beside(known)) & (known > max(known.max() / 2, CHANCE * electron))
+        if not hot.any():
+            return known
+        blind = blind | hot
+
+
+def _beside(image: np.ndarray) -> np.ndarray:
+    """The largest of each pixel's eight neighbours, (X, Y)."""
+    around = np.ones((3, 3), bool)
+    around[1, 1] = False
+    return maximum_filter(image, footprint=around)
 
 
 def _sharp(still: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -75,8 +75,8 @@ def check(scan: Scan) -> None:
     if not SMALLEST_DISK <= radius <= limit:
         raise InputError(
             f"{scan.name}: the vacuum probe's disk has a radius of {radius:.1f} px; allowed are {SMALLEST_DISK:g} to "
-            f"{limit:.0f} px (a fifth of the detector), so check that the probe is an image of vacuum, or, where "
-            "none was recorded, semi-angle [mrad], energy [eV] and sampling [1/Å]"
+            f"{limit:.0f} px (a fifth of the detector), so check that the probe is an image of vacuum without hot "
+            "pixels side by side, or, where none was recorded, semi-angle [mrad], energy [eV] and sampling [1/Å]"
         )
     beside = _beside_the_disk(scan.probe, radius)
     if beside > MOST_BESIDE:

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from fourdcrystal import correlation, hdf5, memory, scan_hdf5, scan_rosettasciio
-from fourdcrystal.electrons import wavelength
+from fourdcrystal import correlation, gaps, hdf5, memory, scan_hdf5, scan_rosettasciio
+from fourdcrystal.electrons import ENERGIES, wavelength
 from fourdcrystal.errors import InputError
 from fourdcrystal.scan_checks import check_dimensions
 from fourdcrystal.scan_views import Content, Mapped, Reordered, Stack
@@ -37,25 +37,31 @@ def read(
             scan's file.
         sampling: Size of a detector pixel [1/Å]; none: as the file has it.
         energy: Beam energy [eV]; none: as the file has it.
-        semiangle: Convergence semi-angle [mrad], from which a round probe is made where there is no image of one. Its
-            centre is that of the brightest disk of the mean pattern.
+        semiangle: Convergence semi-angle [mrad], from which a round probe is made where the scan's file has no image of
+            one. Its centre is that of the brightest disk of the mean pattern.
         grid: Scan positions of a file that holds a stack of patterns, (rx, ry).
         axes: Where the file has the axes (rx, ry, qx, qy), if in another order: 2, 3, 0, 1 if the detector comes first.
 
     Raises:
-        InputError: if a file is missing, unreadable or has no 4-D array; if there is no probe or pixel size.
+        InputError: if a file is missing, unreadable or has no 4-D array; if there is no probe or pixel size, or the
+            energy is that of no microscope; if both probe and semi-angle are given.
     """
     path = Path(path)
+    if probe is not None and semiangle is not None:
+        raise InputError("--probe and --semiangle exclude each other; leave --semiangle out, since an image says more")
     content = load(path, energy)
     dq = sampling if sampling is not None else content.get("dq")
     if dq is None:
         raise InputError(f"{path}: doesn't say how large a detector pixel is; give it with --sampling, in 1/Å")
     known = energy if energy is not None else content.get("energy")
-    if known is not None and not (math.isfinite(known) and known > 0):
-        raise InputError(f"{path}: says that the beam energy is {known:g} eV; it must be positive, so give --energy")
+    if known is not None and not ENERGIES[0] <= known <= ENERGIES[1]:
+        raise InputError(
+            f"{path}: says that the beam energy is {known:g} eV; allowed are {ENERGIES[0]:g} to {ENERGIES[1]:g}, so "
+            "give --energy, such as 200e3 for 200 keV"
+        )
     patterns = content["patterns"]
     if patterns.ndim == 2:  # a single pattern is a scan of one position
-        patterns = patterns[None, None]
+        patterns = memory.whole(path, patterns)[None, None]
     if patterns.ndim == 3:
         patterns = _stacked(path, patterns, grid)
     elif grid is not None and tuple(patterns.shape[:2]) != grid:
@@ -66,11 +72,11 @@ def read(
         patterns = Reordered(patterns, axes)
     made = Scan(path.name, patterns, np.empty((0, 0)), float(dq), known, content.get("truth", {}), _state(path))
     if probe is not None:
-        image = np.asarray(_mean(load(Path(probe), energy, probe=True)["patterns"]), dtype=float)
+        image = _clean(load(Path(probe), energy, probe=True)["patterns"])
+    elif content.get("probe") is not None:
+        image = _clean(content["probe"])
     elif semiangle is not None:
         image = _round_probe(made, semiangle)
-    elif content.get("probe") is not None:
-        image = np.asarray(content["probe"], dtype=float)
     else:
         raise InputError(f"{path}: has no vacuum probe; give one with --probe, or its angle with --semiangle")
     return replace(made, probe=image)
@@ -150,13 +156,26 @@ def _reader(path: Path) -> Callable[[Path, float | None, bool], Content]:
     return scan_rosettasciio.read
 
 
-def _mean(images: Any) -> np.ndarray:
-    """Average of a stack or scan of any number of dimensions, row by row so that it needs little memory."""
-    if images.ndim < 2:
-        raise InputError(f"the vacuum probe has {images.ndim} dimensions; allowed are an image, a stack or a scan")
+def _clean(vacuum: Any) -> np.ndarray:
+    """The vacuum probe of its image, stack or scan, without what is no count of it."""
+    return gaps.mended(np.asarray(averaged(vacuum), dtype=float))
+
+
+def averaged(images: Any) -> np.ndarray:
+    """Mean of a stack or scan of any number of dimensions, (X, Y), row by row so that it needs little memory.
+
+    Raises:
+        InputError: if there is no image.
+    """
+    if images.ndim < 2 or 0 in images.shape:
+        dims = " x ".join(map(str, images.shape))
+        raise InputError(f"the vacuum probe's array is {dims or 'a number'}; allowed are an image, a stack or a scan")
     if images.ndim == 2:
         return np.asarray(images)
-    return np.mean([_mean(images[i]) for i in range(images.shape[0])], axis=0)
+    total = np.zeros(images.shape[-2:])
+    for i in range(images.shape[0]):
+        total = total + averaged(images[i])
+    return total / images.shape[0]
 
 
 def _npy(path: Path, energy: float | None, probe: bool) -> Content:

@@ -18,6 +18,7 @@ from fourdcrystal.scan_views import Content, Joined
 
 DECTRIS = "entry/data"  # its arrays are data_000001, data_000002, ... of this group, often links to other files
 MASK = "entry/instrument/detector/detectorSpecific/pixel_mask"  # not 0: a gap, or a dead pixel
+FOREIGN = "file_format", "Measurement_000"  # of HyperSpy's and of USID's files, which RosettaSciIO reads
 Reader = Callable[[Path, float | None, bool], Content]
 
 
@@ -31,9 +32,13 @@ def reader(path: Path) -> Reader | None:
         with h5py.File(path) as file:
             if file.attrs.get("emd_group_type") == "file":
                 return py4dstem
-            if path.suffix.lower() != ".emd" and isinstance(file.get(DECTRIS), h5py.Group):
+            if path.suffix.lower() == ".emd":
+                return None
+            if isinstance(file.get(DECTRIS), h5py.Group):
                 return dectris
-            if path.suffix.lower() != ".emd" and _array(file, 4) is not None:
+            if any(mark in file or mark in file.attrs for mark in FOREIGN):
+                return None
+            if _array(file) is not None or "probe" in file:
                 return plain
     except (OSError, KeyError, RuntimeError) as error:  # h5py's words for a damaged file
         reason = " ".join(str(error).split())
@@ -90,27 +95,28 @@ def dectris(path: Path, energy: float | None, probe: bool) -> Content:
 
 
 def plain(path: Path, energy: float | None, probe: bool) -> Content:
-    """Any file with an array of four dimensions: the largest is the scan; a probe, dq and energy by their names."""
+    """Any file with a scan, stack or image: its array of most dimensions; a probe, dq and energy by their names."""
     file = h5py.File(path)
     vacuum = file.get("probe")
     if probe and vacuum is not None:
         return {"patterns": memory.whole(path, vacuum)}
-    content: Content = {"patterns": _array(file, 4), "probe": None if vacuum is None else memory.whole(path, vacuum)}
-    _decodable(path, content["patterns"])
+    content: Content = {"patterns": _array(file), "probe": None if vacuum is None else memory.whole(path, vacuum)}
+    if content["patterns"] is not None:
+        _decodable(path, content["patterns"])
     return content | {name: float(file.attrs[name]) for name in ("dq", "energy") if name in file.attrs}
 
 
-def _array(file: h5py.File, dimensions: int) -> h5py.Dataset | None:
-    """The largest numeric array with so many dimensions."""
+def _array(file: h5py.File) -> h5py.Dataset | None:
+    """The numeric array of four, three or two dimensions that has most of them, of several the largest."""
     found: list[h5py.Dataset] = []
 
     def look(name: str, node: Any) -> None:
         """Remember data sets that can be it."""
-        if isinstance(node, h5py.Dataset) and node.ndim == dimensions and node.dtype.kind in "uif":
+        if isinstance(node, h5py.Dataset) and 2 <= node.ndim <= 4 and node.dtype.kind in "uif" and name != "probe":
             found.append(node)
 
     file.visititems(look)
-    return max(found, key=lambda array: array.size, default=None)
+    return max(found, key=lambda array: (array.ndim, array.size), default=None)
 
 
 def _decodable(path: Path, array: h5py.Dataset) -> None:

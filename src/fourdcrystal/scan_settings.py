@@ -5,7 +5,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from fourdcrystal.electrons import ENERGIES
 from fourdcrystal.sections import Depth, Energy, Quantity, Section, Semiangle
+
+OWN_PROBE = {".npz", ".zarr", ".h5", ".hdf5", ".emd"}  # suffixes of files in which scan_files finds a probe, too
 
 
 class Simulated(Section):
@@ -37,7 +40,7 @@ class Scan(Section):
     experiment: str | None = Field(None, description="which trained one; none: the first of training.experiments")
     refine: str = Field("learned", description="what refines positions: none, learned, disk, edge, or a refiner's file")
     sampling: float | None = Quantity(None, "1/Å", "size of a detector pixel, where the file has none", gt=0, le=1)
-    energy: Energy | None = Quantity(None, "eV", "beam energy, where the file has none")
+    energy: float | None = Quantity(None, "eV", "beam energy, where the file has none", ge=ENERGIES[0], le=ENERGIES[1])
     semiangle: Semiangle | None = Quantity(None, "mrad", "semi-angle of a round probe, where there is no image of one")
     bin: int = Quantity(1, "px", "sum so many pixels along both axes of the detector", ge=1, le=64)
     crystal: Path | None = Field(None, description="what the specimen is: CIF, POSCAR or JSON; gives 3-D orientations")
@@ -51,7 +54,10 @@ class Scan(Section):
     def _one_origin(self) -> Self:
         if (self.scan is None) == (self.simulate is None):
             raise ValueError("needs either scan (a file, with probe) or simulate")
-        if self.scan is not None and self.probe is None and self.semiangle is None and self.scan.suffix != ".npz":
+        if self.probe is not None and self.semiangle is not None:
+            raise ValueError("has both probe and semiangle; leave semiangle out, since an image says more")
+        nothing = self.probe is None and self.semiangle is None
+        if self.scan is not None and nothing and self.scan.suffix.lower() not in OWN_PROBE:
             raise ValueError("needs probe, the file of the vacuum probe, or semiangle, of a round one")
         if self.crystal is None and (self.zone_axis is not None or self.reference == "crystal"):
             raise ValueError("zone_axis and reference: crystal need crystal, a structure file")

@@ -43,7 +43,7 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack of patterns, (N, qx, qy), as a scan of N = rx · ry positions."""
+    """A stack of patterns, (N, qx, qy), as a scan of N = rx · ry positions; slices may go on to its pixels."""
 
     patterns: Any
     grid: tuple[int, int]
@@ -58,11 +58,12 @@ class Stack:
         """Of the camera's numbers."""
         return self.patterns.dtype
 
-    def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
-        rows, columns = (range(n)[i] for n, i in zip(self.grid, index, strict=True))
+    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+        rows, columns = (range(n)[i] for n, i in zip(self.grid, index[:2], strict=True))
         # a row at a time: a stride along the rows would otherwise read what it leaves out
         starts = [slice(r * self.grid[1] + columns.start, r * self.grid[1] + columns.stop, columns.step) for r in rows]
-        return np.stack([np.asarray(self.patterns[start]) for start in starts])
+        read = np.stack([np.asarray(self.patterns[start]) for start in starts])
+        return read[:, :, *index[2:]]  # pixels, where a view on this one has its axes there
 
 
 @dataclass(frozen=True)
