@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from disk_patterns import scan
 
-from fourdcrystal import detection, search
+from fourdcrystal import detection, refinements, refiner, search
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.search import Found
 
@@ -61,6 +62,17 @@ def test_a_killed_run_goes_on_and_other_options_begin_anew(made, tmp_path, capsy
     same(resumed.found, detection.detect(made, Correlator()).found)
     detection.detect(made, Correlator(threshold=0.1), folder=tmp_path)
     assert len(list(tmp_path.glob("*.npz"))) == 8
+
+
+def test_pieces_of_another_pixel_size_energy_or_refiner_are_not_taken_for_these(made, tmp_path):
+    same = detection.identity(made, Correlator())
+    assert same == detection.identity(replace(made), Correlator())
+    assert same != detection.identity(replace(made, dq=0.04), Correlator())
+    assert same != detection.identity(replace(made, energy=80e3), Correlator())
+    torch.manual_seed(0)
+    refiner.save(tmp_path / "other.safetensors", refiner.Refiner(8), {})
+    shipped, other = refinements.named("learned"), refinements.named(str(tmp_path / "other.safetensors"))
+    assert shipped.name == other.name and shipped.identity != other.identity
 
 
 def test_virtual_images_add_up(made):

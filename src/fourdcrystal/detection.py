@@ -130,7 +130,7 @@ def detect(
         how.gaps.words(),
         gaps.direct_beam_missing(found.total, scan.probe),
         flags.scaled(found.total[~how.gaps.blind], len(found)),
-        detector.doubts(radius),
+        detector.doubts(scan.shape, radius, scan.dq),
         UNKNOWN_ENERGY if detector.in_volts and scan.energy is None else None,
     )
     notes = [note for note in said if note]
@@ -139,9 +139,13 @@ def detect(
 
 
 def identity(scan: Scan, detector: Detector) -> str:
-    """What peaks depend on, short: two searches with the same one find the same."""
+    """What peaks depend on, short: two searches with the same one find the same.
+
+    Pixel size and energy count: they give potentials and heights their units.
+    """
     columns = [field.name for field in fields(Peaks)]
-    content = [scan.identity, list(scan.patterns.shape), detector.identity, columns, __version__]
+    pixel = [scan.dq, scan.energy]
+    content = [scan.identity, list(scan.patterns.shape), pixel, detector.identity, columns, __version__]
     made = hashlib.sha256(json.dumps(content).encode() + np.ascontiguousarray(scan.probe).tobytes())
     return made.hexdigest()[:12]
 

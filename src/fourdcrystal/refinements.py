@@ -1,5 +1,6 @@
 """What makes positions of peaks better: the refiner that was learned, or fits of the disks, by their names."""
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,11 +21,14 @@ class Refinement:
 
     Attributes:
         name: For tables and pictures.
+        identity: What its positions depend on besides patterns, probe and peaks: the name, and the checksum of what was
+            learned.
         apply: Better peaks from patterns (N, X, Y), the vacuum probe (X, Y) and peaks.
         radii: Smallest and largest radius of disks that it has learned from [px]; none: it hasn't learned.
     """
 
     name: str
+    identity: str
     apply: Callable[[np.ndarray, np.ndarray, Peaks], Peaks]
     radii: tuple[float, float] | None = None
 
@@ -56,9 +60,9 @@ def named(name: str, device: str | torch.device = "cpu") -> Refinement | None:
     if name == "none":
         return None
     if name == "disk":
-        return Refinement("disk fit", partial(diskfit.refine, device=str(device)))
+        return Refinement("disk fit", "disk fit", partial(diskfit.refine, device=str(device)))
     if name == "edge":
-        return Refinement("edge fit", partial(edgefit.refine, device=str(device)))
+        return Refinement("edge fit", "edge fit", partial(edgefit.refine, device=str(device)))
     if name == "learned":
         return learned(device)
     if not Path(name).is_file():
@@ -75,7 +79,8 @@ def learned(device: str | torch.device = "cpu", path: Path = refiner.SHIPPED) ->
     network = refiner.load(path, device)
     if network.in_bfloat16:
         bfloat16.ready(network)
-    return Refinement("learned fit", Learned(network, torch.device(device)), disks.RADIUS)
+    identity = f"learned fit {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return Refinement("learned fit", identity, Learned(network, torch.device(device)), disks.RADIUS)
 
 
 class Learned:
