@@ -90,13 +90,15 @@ def run(args: argparse.Namespace) -> None:
     args.output.mkdir(parents=True, exist_ok=True)  # what can't be written is said before the search
     from fourdcrystal import detection, detection_plots, scan_analysis
 
-    analysis = scan_analysis.of_options(args, scan, whole)
+    analysis = scan_analysis.of_options(args, whole)
     detector = _detector(args)
     if args.preview:
         shown, path = min(args.preview, len(scan)), args.output / "preview.png"
         detection_plots.preview(path, scan, detection.searcher_of(scan, detector), shown)
         print(f"{path}: {shown} patterns with the peaks found in them")
         return
+    if args.part[1] == 1:  # a part only finds peaks
+        analysis = scan_analysis.measured(analysis, args, scan)
     figures = _detected(args, scan, detector, analysis)
     if figures is not None:
         print(report(args.output, figures))

@@ -39,7 +39,6 @@ UNKNOWN_ENERGY = (
     "the beam's energy isn't known (--energy sets it), so there are no heights q_z and no tilts, and intensities are "
     "U_g over a pixel's area instead of V_g in volts"
 )
-SAMPLE = 32  # patterns that tell what the camera can't see
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,15 @@ class Detected:
 
 def searcher_of(scan: Scan, detector: Detector) -> Searcher:
     """How a scan is searched by a detector."""
-    electron = significance.unit(scan.sample(SAMPLE))  # before gaps are filled with fractions
+    some = scan.sample(gaps.SAMPLE)
+    electron = significance.unit(some)  # before gaps are filled with fractions
     method = partial(detector.detect, pixel=scan.pixel, faint=True, electron=electron)
-    return searcher(scan, method, detector.batch_size(scan.shape))
+    return searcher(scan, method, detector.batch_size(scan.shape), some)
 
 
-def searcher(scan: Scan, method: Method, batch_size: int) -> Searcher:
-    """How a scan is searched: with its probe, around what its camera can't see."""
-    return Searcher(method, scan.probe, gaps.find(scan.sample(SAMPLE), correlation.radius(scan.probe)), batch_size)
+def searcher(scan: Scan, method: Method, batch_size: int, some: np.ndarray) -> Searcher:
+    """How a scan is searched: with its probe, around what its camera can't see by some of its patterns, (N, X, Y)."""
+    return Searcher(method, scan.probe, gaps.find(some, correlation.radius(scan.probe)), batch_size)
 
 
 @overload
@@ -192,7 +192,7 @@ def classical(scan: Scan, analysis: Analysis = PLAIN) -> Detected:
     Where the truth is known the threshold is the one with the best score against it.
     """
     lowest = partial(correlation.detect, square_root=True, threshold=float(THRESHOLDS[0]))
-    found = search.whole(scan, searcher(scan, lowest, 64), f"{scan.name} (classical)")
+    found = search.whole(scan, searcher(scan, lowest, 64, scan.sample(gaps.SAMPLE)), f"{scan.name} (classical)")
     threshold = correlation.THRESHOLD
     if "centres" in scan.truth:
         threshold = best_threshold(scan, found.peaks)

@@ -25,8 +25,10 @@ def find(image: np.ndarray, centre: tuple[float, float], probe_radius: float) ->
         probe_radius: Of the vacuum probe [px]; a ring lies beyond three of these.
 
     Raises:
-        InputError: if there is no ring, or none that is round but for a camera's distortion.
+        InputError: if there is no ring, or none that is round but for a camera's distortion, or the image isn't finite.
     """
+    if not np.isfinite(image).all():
+        raise InputError("--ellipse ring: the mean pattern has values that are not finite; give RATIO,DEGREES")
     inner = 3 * probe_radius
     outer = min(min(centre), *(n - 1 - c for n, c in zip(image.shape, centre, strict=True)))
     radii = np.arange(inner, outer, 0.5)
@@ -34,8 +36,8 @@ def find(image: np.ndarray, centre: tuple[float, float], probe_radius: float) ->
         gaussian_filter1d(np.median(_sampled(image, centre, radii, np.eye(2)), axis=1), 2) if len(radii) else radii
     )
     rise = profile - np.minimum.accumulate(profile) if len(radii) else radii
-    if len(radii) < 8 or rise.max() < PROMINENT * profile.max():
-        raise InputError("--ellipse ring: the mean pattern has no ring; give RATIO,ANGLE, or the crystal")
+    if len(radii) < 8 or rise.max() <= PROMINENT * profile.max():
+        raise InputError("--ellipse ring: the mean pattern has no ring; give RATIO,DEGREES, or the crystal")
     peak = radii[np.argmax(rise)]
     band = np.arange(max(inner, (1 - WIDTH) * peak), min(outer / 1.15, (1 + WIDTH) * peak), 0.5)
 

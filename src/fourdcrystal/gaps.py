@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from fourdcrystal import correlation
 from fourdcrystal.peaks import Peaks
 
+SAMPLE = 32  # patterns of a scan that tell where they are
 LEAST_PATTERNS = 4  # different ones; fewer can't tell a gap from an empty place
 IMPROBABLE = 20.0  # counts that should have come in all patterns together: none come with a probability of exp(-20)
 SCALES = (1.5, 4.0, 12.0)  # px; how far neighbours are asked, for lines as for beam stops

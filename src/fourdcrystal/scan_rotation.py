@@ -11,7 +11,7 @@ from fourdcrystal.errors import InputError
 
 
 def find(mass: np.ndarray) -> float:
-    """Angle from the detector's axis 0, towards its axis 1, at which the scan's axis 0 lies [rad], in (-π/2, π/2].
+    """Angle from the detector's axis 0, towards its axis 1, at which the scan's axis 0 lies [rad], in [-π/2, π/2].
 
     The curl of the field turned by an angle is c cos + s sin; the sum of its squares has its minimum in closed form.
 
@@ -19,17 +19,18 @@ def find(mass: np.ndarray) -> float:
         mass: Centres of mass [px], (rx, ry, 2); NaN where not known.
 
     Raises:
-        InputError: if the scan is too small.
+        InputError: if the scan is too small, or no pattern has a centre of mass.
     """
     if min(mass.shape[:2]) < 3:
         raise InputError(
             f"--rotation find needs a scan of 3 x 3 positions or more, not {mass.shape[0]} x {mass.shape[1]}"
         )
+    if not np.isfinite(mass).all(-1).any():
+        raise InputError("--rotation find: no pattern has a centre of mass, all being empty or having NaN; say degrees")
     field = np.where(np.isfinite(mass), mass - np.nanmedian(mass, axis=(0, 1)), 0)
     (xx, xy), (yx, yy) = (np.gradient(field[..., i])[:2] for i in (0, 1))
     # v' = R(-a) v: curl' = cos a (∂x v_y - ∂y v_x) - sin a (∂x v_x + ∂y v_y)
     curl, divergence = (yx - xy).ravel(), (xx + yy).ravel()
     a, b, c = curl @ curl, curl @ divergence, divergence @ divergence
     # minimum of a cos² - 2 b sin cos + c sin²
-    angle = 0.5 * np.arctan2(2 * b, c - a)
-    return float((angle + np.pi / 2) % np.pi - np.pi / 2) if angle != np.pi / 2 else angle
+    return float(0.5 * np.arctan2(2 * b, c - a))

@@ -1,6 +1,6 @@
 """A 4D-STEM scan with its vacuum probe, read in bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -112,11 +112,17 @@ class Scan:
         one = [self.read(slice(i, i + 1), slice(j, j + 1)) for i, j in zip(x.tolist(), y.tolist(), strict=True)]
         return np.concatenate(one)
 
-    def masses(self) -> np.ndarray:
-        """Centre of mass of every pattern [px], (rx, ry, 2); NaN where there is none."""
+    def masses(self, fill: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Centre of mass of every pattern [px], (rx, ry, 2); NaN where there is none.
+
+        Args:
+            fill: Patterns (N, X, Y) with what the camera can't see filled, as :meth:`fourdcrystal.gaps.Gaps.fill` does.
+        """
         x, y = (axis.ravel().astype(np.float32) for axis in np.indices(self.shape))
         every = np.stack([np.ones_like(x), x, y], axis=1)
-        total, along_x, along_y = np.concatenate([b.reshape(len(b), -1) @ every for b in self.batches(64)]).T
+        total, along_x, along_y = np.concatenate(
+            [fill(batch).reshape(len(batch), -1) @ every for batch in self.batches(64)]
+        ).T
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.stack([along_x / total, along_y / total], axis=1).reshape(*self.grid, 2)
 
