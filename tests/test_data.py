@@ -59,6 +59,13 @@ def test_a_batch_holds_what_the_stores_hold(folder):
         np.testing.assert_allclose(batch["g"][i][batch["vg"][i] > 0], found.g[weights > 0], rtol=1e-6)
 
 
+def test_a_batch_has_the_units_of_potentials_and_heights_of_its_pixels(folder):
+    batch = quartets.select(folder / "catalogue.parquet", folder / "patterns", "train")[[0, 17]]
+    np.testing.assert_allclose(batch["curvature"], 0.0250793 * DQ**2, rtol=1e-4)  # λ of 200 keV in Å
+    # 2 m e / h² = γ / 150.41 V Å² with γ = 1.3914 at 200 keV
+    np.testing.assert_allclose(batch["volts"], 150.41 * DQ**2 / 1.3914, rtol=1e-3)
+
+
 def test_every_pattern_is_read_as_zarr_reads_it(folder):
     path = folder / "patterns" / "Si-2.zarr"
     reader, expected = StoreReader(path), stores.open(path).cbed.values

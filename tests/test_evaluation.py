@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from disk_patterns import disk, lattice_points, pattern
 
-from fourdcrystal import evaluation, evaluation_report, inference, samples
+from fourdcrystal import evaluation, evaluation_report, floor, inference, samples
 from fourdcrystal.errors import InputError
 from fourdcrystal.metrics import Truth
 from fourdcrystal.samples import Sample
-from fourdcrystal.settings import Evaluation
+from fourdcrystal.settings import Evaluation, Labels
 
 SHAPE, BASIS, DQ = (80, 80), np.array([[15.0, 1.0], [-2.0, 16.0]]), 0.02
 
@@ -81,6 +81,16 @@ def test_reflections_that_no_image_can_tell_apart_are_one():
     np.testing.assert_allclose(merged, [[0.5025, 0, 0.015], [0.8, 0, 0]])
 
 
+def test_direct_beam_cut_disks_and_faint_reflections_need_not_be_found():
+    g = np.array([[0, 0, 0], [0.5, 0, 0], [0, 0.3, 0], [0.93, 0, 0], [0, -0.6, 0]])
+    vg, settings = np.array([14.0, 6.0, 0.05, 6.0, 3.0]), Labels(width=1.5, sigma=1.0, weakest=0.02)
+    number, at, weight, found, counted = samples.reflections_seen(3, g, vg, 200e3, settings, DQ, (100, 100), 5.0)
+    assert number.tolist() == [3] * 5  # all are there
+    np.testing.assert_allclose(np.sort(found[counted, 0] + found[counted, 1]), [-0.6, 0.5])
+    np.testing.assert_allclose(at[counted][found[counted, 0] == 0.5], [[75, 50]])
+    np.testing.assert_allclose(weight, sorted(vg, reverse=True), rtol=1e-3)
+
+
 def test_summary_names_the_best_classical_method_of_each_figure():
     base = dict.fromkeys((*evaluation_report.FIGURES, *evaluation_report.POSITIONS), 0.5)
     rows = [
@@ -103,7 +113,7 @@ def test_refined_methods_come_alone_and_in_the_lattice_and_the_lattice_helps(giv
     found = evaluation.found_by(evaluation.correlated(threshold=0.05, square_root=True), given, counts)
     table = given.table.assign(crystal="a")
     given = Sample(given.cbed, given.probe, given.dq, table, given.true)
-    least = evaluation.floors(given, 3e4)
+    least = floor.of_sample(given, 3e4)
     errors = {}
     for name, peaks in evaluation.improved("multicorr, root", found, given, counts, Evaluation()):
         columns = evaluation.scored(peaks, given, Evaluation(), False, least)

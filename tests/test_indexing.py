@@ -59,6 +59,21 @@ def test_strain_is_relative_to_the_crystal_where_that_is_asked_for():
     np.testing.assert_allclose(along[:, :3].mean(0), [-0.005, 0.01, 0], atol=5e-4)
 
 
+def test_strain_along_the_lattice_s_first_vector_is_turned_with_it():
+    basis = np.array([[14.0, 6.0], [-6.0, 14.0]])
+    along = basis[0] / np.hypot(*basis[0])
+    stretched = np.linalg.inv(np.eye(2) + 0.02 * np.outer(along, along)).T  # a third of the crystal
+    distortion = np.array([np.eye(2)] * 8 + [stretched] * 4)
+    peaks = peaks_on_lattices(distortion, basis, CENTRE, 0.02, np.random.default_rng(0))
+    options = Analysis(frame="lattice", region=np.arange(12) < 8)
+    found = mapping.of_peaks(peaks, (3, 4), (128, 128), DQ, CENTRE, options)
+    first = found.reference[0] / np.hypot(*found.reference[0])
+    share = (first @ along) ** 2  # 1, or 0 where the basis that is found begins with the other vector
+    expected = [0.02 * share, 0.02 * (1 - share), 0]
+    np.testing.assert_allclose(found.strain.values[8:, :3].mean(0), expected, atol=1e-3)
+    assert found.frame == pytest.approx(np.arctan2(first[1], first[0]))
+
+
 def test_the_camera_s_ellipticity_comes_from_the_crystal_or_is_given():
     seen = analysis.ellipse(1.03, 0.4)
     for option in ("crystal", seen):

@@ -10,6 +10,7 @@ from fourdcrystal.metrics import Truth
 from fourdcrystal.peaks import Peaks
 
 SHAPE = (100, 100)
+AT = np.array([[20, 20], [30, 60], [70, 35], [60, 80], [45, 12], [80, 60]], float)
 
 
 def truth(at, intensity, counted=None, pattern=None):
@@ -59,6 +60,24 @@ def test_each_peak_is_used_once_and_nearest_first():
     assert scores["score"] == pytest.approx(1 / 2)
 
 
+def test_errors_of_position_are_medians_and_root_mean_squares_in_pixels_and_in_inverse_angstrom():
+    off = np.array([[0.3, 0.4], [-0.3, 0.4], [0.5, 0], [0, 0.5], [0, -2.0], [0.5, 0]])
+    scores = summarised(found(AT + off), truth(AT, np.ones(6)))
+    assert scores["position_median_px"] == pytest.approx(0.5)
+    assert scores["position_rms_px"] == pytest.approx(np.sqrt((5 * 0.25 + 4) / 6))
+    assert scores["position_median_invA"] == pytest.approx(0.01)
+    assert scores["position_rms_invA"] == pytest.approx(0.02 * np.sqrt((5 * 0.25 + 4) / 6))
+
+
+def test_what_a_lattice_leaves_of_the_errors_and_how_many_are_within_what_is_stated():
+    shifted = replace(found(AT + np.array([0.3, -0.1])), sigma_px=np.full(6, 0.2))
+    scores = summarised(shifted, truth(AT, np.ones(6)))
+    assert scores["coverage"] == pytest.approx(0.5)  # off by more along one axis, by less along the other
+    assert scores["position_joint_px"] == pytest.approx(np.hypot(0.3, 0.1), rel=1e-6)  # nothing shares it out
+    to_and_fro = np.where(np.arange(6) % 2, 1, -1)[:, None] * [0.3, 0.0]
+    assert summarised(found(AT + to_and_fro), truth(AT, np.ones(6)))["position_joint_px"] < 0.25
+
+
 def test_patterns_do_not_mix():
     true = truth([[20, 20], [20, 20]], [1, 1], pattern=[0, 1])
     scores = summarised(found([[20, 20]]), true, n=2)
@@ -92,3 +111,9 @@ def test_classical_intensities_get_each_patterns_best_scale():
     peaks, true = found(at, [16e4, 4e4]), truth(at, [4, 2])
     matches = metrics.match(peaks, true, 2.5, SHAPE, 4)
     assert metrics.in_volts(peaks, true, matches) == pytest.approx([4, 2])  # |V| is the root of an intensity
+
+
+def test_how_near_the_edge_a_false_peak_is_forgiven_is_each_pattern_s_own():
+    peaks = Peaks.of(np.array([0, 1]), np.array([[6.0, 50.0], [6.0, 50.0]]), np.ones(2))
+    true = truth([[20, 20], [20, 20]], [1, 1], pattern=[0, 1])
+    assert metrics.match(peaks, true, 2.5, SHAPE, np.array([4.0, 8.0])).false.tolist() == [0]

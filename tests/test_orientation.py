@@ -79,6 +79,17 @@ def test_random_rotations_are_uniform():
     np.testing.assert_allclose(beams.T @ beams / len(beams), np.eye(3) / 3, atol=0.02)
 
 
+def test_mistilts_have_the_spread_that_was_asked_for_and_rolls_any_angle():
+    asked = Orientations(zone_axes=0, random=0, mistilted=600, mistilt=2.0)
+    drawn = [o for o in orientation.draw(SILICON, asked, np.random.default_rng(0)) if o.purpose == "mistilted"]
+    size = np.array([o.mistilt for o in drawn])  # of two normal components: Rayleigh's law
+    assert np.sqrt(np.mean(size**2) / 2) == pytest.approx(np.radians(2.0), rel=0.1)
+    leaning = np.array([row_along(SILICON, o) for o in drawn])
+    rolled = np.array([o.rotation @ orientation.along_beam(SILICON, o.zone_axis).T for o in drawn])
+    for angle in (np.arctan2(leaning[:, 1], leaning[:, 0]), np.arctan2(rolled[:, 1, 0], rolled[:, 0, 0])):
+        assert abs(np.exp(1j * angle).mean()) < 0.1 and abs(np.exp(2j * angle).mean()) < 0.1
+
+
 def test_the_same_seed_draws_the_same_orientations():
     one, same, other = (orientation.draw(SILICON, SETTINGS, np.random.default_rng(seed)) for seed in (7, 7, 8))
     assert all(np.array_equal(a.rotation, b.rotation) for a, b in zip(one, same, strict=True))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import h5py
 import numpy as np
 import pytest
 from disk_patterns import peaks_on_lattices
@@ -73,6 +74,19 @@ def test_py4dstem_opens_bragg_vectors_calibrated(tmp_path, peaks, ellipse):
     np.testing.assert_allclose(said["cal"], (straight.positions - CENTRE) * DQ, atol=1e-9)
 
 
+def test_py4dstem_s_calibration_is_in_the_file_also_where_py4dstem_can_not_be_asked(tmp_path, peaks):
+    centres = np.array([[60.0 + i, 70.0 - 2 * i] for i in range(6)])
+    camera = bragg_vectors.Camera((128, 128), DQ, centres, (1.04, 0.5))
+    bragg_vectors.write_emd(tmp_path / "v.h5", peaks, (2, 3), camera)
+    with h5py.File(tmp_path / "v.h5") as file:
+        said = file["braggvectors_root/metadatabundle/calibration"]
+        np.testing.assert_array_equal(said["qx0"][...], centres[:, 0].reshape(2, 3))
+        np.testing.assert_array_equal(said["qy0"][...], centres[:, 1].reshape(2, 3))
+        assert (said["a"][()], said["b"][()], said["theta"][()]) == (1.04, 1.0, 0.5)
+        assert said["Q_pixel_size"][()] == pytest.approx(DQ * np.sqrt(1.04))
+        assert said["Q_pixel_units"][()] in ("A^-1", b"A^-1")
+
+
 def test_pyxem_opens_bragg_vectors_as_diffraction_vectors(tmp_path, peaks, ellipse):
     straight = analysis.straightened(peaks, ellipse, CENTRE)
     table = bragg_vectors.table(peaks, straight, (2, 3), np.tile(CENTRE, (6, 1)), DQ)
@@ -82,3 +96,15 @@ def test_pyxem_opens_bragg_vectors_as_diffraction_vectors(tmp_path, peaks, ellip
     assert said["names"] == ["kx", "ky", "intensity", "qz", "sigma"] and said["units"][:3] == ["1/Å", "1/Å", "V"]
     one = table[(table.rx == 1) & (table.ry == 2)]
     np.testing.assert_allclose(np.array(said["one"])[:, :3], one[["qy", "qx", "intensity"]], rtol=1e-12)
+
+
+def test_pyxem_s_columns_are_in_the_file_also_where_pyxem_can_not_be_asked(tmp_path, peaks):
+    table = bragg_vectors.table(peaks, peaks, (2, 3), np.tile(CENTRE, (6, 1)), DQ)
+    hyperspy_vectors.write(tmp_path / "v.hspy", table, (2, 3), DQ, "scan")
+    one = table[(table.rx == 1) & (table.ry == 2)]
+    with h5py.File(tmp_path / "v.hspy") as file:
+        names = [name.decode() for name in file["Experiments/scan/metadata/VectorMetadata/_list_column_names"]]
+        columns = file["Experiments/scan/data"][1, 2].reshape(-1, 5).T
+    said = dict(zip(names, columns, strict=True))
+    for name, ours in (("kx", one.qy), ("ky", one.qx), ("intensity", one.intensity), ("sigma", DQ * one.sigma_px)):
+        np.testing.assert_allclose(said[name], ours, rtol=1e-12)

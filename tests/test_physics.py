@@ -234,14 +234,14 @@ def test_the_height_q_z_of_the_2021_labels_follows_the_orientation():
         assert qz[tuple(places[i])] == pytest.approx(found.g[i, 2], abs=0.003)
 
 
-def test_label_maps_of_a_binned_box_show_the_same_peaks(fourier_labels):
-    b = scattering.b_factors(SILICON, Thermal())
-    rotation = orientation.along_beam(SILICON, (1, 1, 0))
-    cell = supercell.cut(SILICON, rotation, (100.0, 100.0), 20.0)
-    seen = camera.Camera(simulation.Grid(512, 100.0), (128, 128), 2)
-    vg, _ = label_fft.maps(cell, seen, 2.0, b)
-    once, _, found = fourier_labels
-    places = np.round(labels.positions(found.g[1:9], 0.02, (128, 128))).astype(int)
-    for x, y in places:
-        if once[x, y] > 1:
-            assert vg[x, y] == pytest.approx(once[x - 1 : x + 2, y - 1 : y + 2].max(), rel=0.3)
+@pytest.mark.parametrize("binning", [1, 2, 3])
+def test_a_reflection_in_the_middle_of_a_pixel_is_as_high_as_its_structure_factor_however_pixels_are_binned(binning):
+    a, b, cells = SILICON.lattice.a, {"Si": 0.46}, 12
+    seen = camera.Camera(simulation.Grid(320, cells * a), (96 // binning, 96 // binning), binning)
+    cell = supercell.cut(SILICON, np.eye(3), (cells * a, cells * a), 8 * a)
+    vg, qz = label_fft.maps(cell, seen, a / 4, b)
+    for hkl in ((2, 2, 0), (-2, 2, 0), (2, -2, 0)):
+        x, y = (48 // binning + cells // binning * index for index in hkl[:2])
+        expected = abs(reflections.structure_factors(SILICON, np.array([hkl]), b)[0])
+        assert vg[x, y] == pytest.approx(expected, rel=0.03)
+        assert abs(qz[x, y]) < 1e-3

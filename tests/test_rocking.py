@@ -26,6 +26,16 @@ def test_absorption_takes_more_from_a_thicker_crystal():
     assert total[1] < total[0] < 1
 
 
+def test_absorption_takes_what_the_imaginary_potential_takes_from_a_single_beam():
+    """I = exp(-2 σ V' t) with V' the mean imaginary potential, here a tenth of the mean inner potential."""
+    thickness = np.array([200.0, 1000.0])
+    _, found = rocking.intensities(SILICON, AXIS, B, 200e3, thickness, np.zeros((1, 2)), absorption=0.1, beams=1)
+    mean = reflections.structure_factors(SILICON, np.array([[0, 0, 0]]), B)[0].real
+    expected = np.exp(-2 * scattering.interaction(200e3) * 0.1 * mean * thickness)
+    assert expected[1] < 0.5
+    np.testing.assert_allclose(found[:, 0, 0], expected, rtol=1e-3)
+
+
 def test_two_beams_follow_the_formula_of_the_rocking_curve():
     """I = sin²(π t √(s² + 1/ξ²)) / (1 + s² ξ²), ξ = π / (σ |V_g|); De Graef (2003), section 6.3."""
     energy, thickness = 200e3, np.array([300.0])

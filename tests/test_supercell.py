@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_crystals import BRAVAIS_LATTICES, SAPPHIRE, SILICON
+from known_crystals import BRAVAIS_LATTICES, GALLIUM_ARSENIDE, SAPPHIRE, SILICON
 from pymatgen.core import Structure
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
@@ -108,6 +108,15 @@ def test_a_defective_supercell_is_refused(defect, words):
     spoilt = supercell.Supercell(positions, np.full(len(positions), 14), cell.box)
     with pytest.raises(RuntimeError, match=words):
         supercell.check(spoilt, SILICON, np.eye(3))
+
+
+def test_an_atom_of_another_element_is_at_no_site():
+    cell = supercell.cut(GALLIUM_ARSENIDE, np.eye(3), (30.0, 30.0), 30.0)
+    numbers = cell.numbers.copy()
+    gallium, arsenic = (np.flatnonzero(numbers == z)[20] for z in (31, 33))
+    numbers[gallium], numbers[arsenic] = 33, 31  # as many of each as before
+    with pytest.raises(RuntimeError, match="at no site of its element"):
+        supercell.check(supercell.Supercell(cell.positions, numbers, cell.box), GALLIUM_ARSENIDE, np.eye(3))
 
 
 def test_contacts_across_the_seam_are_counted_and_only_where_the_box_does_not_fit():
