@@ -360,6 +360,20 @@ def test_frozen_phonons_average_displaced_crystals_reproducibly():
     assert moved.std() == pytest.approx(np.sqrt(0.5 / (8 * np.pi**2)), rel=0.05)
 
 
+def test_frozen_phonons_damp_beams_as_debye_and_waller_have_it():
+    """A layer of one cell scatters once: the elastic beams of an average over snapshots are those of damped factors."""
+    a, damped = SILICON.lattice.a, []
+    for thermal in (Thermal(), Thermal(model="frozen_phonon", configurations=24)):
+        specimen = Specimen(
+            thickness=[a], slice_thickness=a / 4, sampling=a / 32, box=4 * a, seam_limit=1, thermal=thermal
+        )
+        detector = DetectorSettings(shape=[64, 64], sampling=0.25 / a)
+        made = simulation.Instrument(Microscope(energy=[200e3], semiangle_cutoff=[0.05]), specimen, detector)
+        image = made.simulate(box_of(SILICON, made, np.eye(3)), {"Si": 1.0}, np.random.default_rng(0)).cbed[0, 0, 0]
+        damped.append(np.mean([image[32 + 4 * h, 32 + 4 * k] for h, k in ((4, 0), (0, 4), (4, 4), (-4, 4))]))
+    assert damped[1] == pytest.approx(damped[0], rel=0.05)
+
+
 def test_grids_have_fast_lengths_of_a_multiple_of_eight():
     assert [fast_length(n) for n in (250, 257, 321, 400, 500)] == [256, 320, 384, 480, 512]
     assert all(fast_length(n) % 8 == 0 for n in range(60, 4000, 7))

@@ -34,7 +34,33 @@ def test_a_store_opens_in_xarray_with_named_dimensions_units_and_recipe_and_with
     assert list(opened.purpose.values) == ["zone_axis", "zone_axis"]
 
 
-def test_a_quartet_is_read_back_within_the_stated_error(tmp_path):
+def test_a_store_gives_back_what_was_put_into_it(tmp_path):
+    """Every number differs from every other one, so that nothing can come back in another place."""
+    rng, put = np.random.default_rng(0), {}
+    probe = rng.uniform(0.01, 1, (1, 2, *SHAPE))
+    with stores.new_store(tmp_path / "Si-1.zarr", silicon(), axes(2), {"seed": 0}, 1) as writer:
+        writer.put_probe(probe)
+        for i in (1, 0):
+            put[i] = {
+                "cbed": rng.uniform(0.01, 1, (1, 2, 3, *SHAPE)),
+                "vg": rng.uniform(1, 9, (1, *SHAPE)),
+                "qz": rng.uniform(-0.1, 0.1, (1, *SHAPE)),
+                "reflections": reflections(4 + i),
+                "seam_fraction": rng.uniform(0, 0.01, (1, 2, 3)),
+            }
+            writer.put(i, *put[i].values())
+    opened = stores.open(tmp_path / "Si-1.zarr")
+    np.testing.assert_allclose(opened.probe, probe, rtol=2e-3, atol=1e-6)
+    for i, of in put.items():
+        for name, smallest in (("cbed", 1e-6), ("vg", 1e-6), ("qz", HEIGHT_STEP), ("seam_fraction", 0)):
+            np.testing.assert_allclose(opened[name][i], of[name], rtol=2e-3, atol=smallest, err_msg=name)
+        mine = opened.reflection_orientation.values == i
+        for name in ("hkl", "g", "vg"):
+            stored = opened[f"reflection_{name}"].values[mine]
+            np.testing.assert_allclose(stored, getattr(of["reflections"], name), rtol=1e-6)
+
+
+def test_patterns_are_rounded_by_less_than_the_stated_error():
     rng = np.random.default_rng(3)
     exact = 10 ** rng.uniform(-9, 0, 100_000)
     error = np.abs(rounded(exact, PATTERN_STEP) - exact)
