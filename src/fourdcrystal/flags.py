@@ -8,6 +8,7 @@ FLAGS = {
     "saturated": 4,  # a plateau of pixels at the pattern's largest number
     "no_peaks": 8,
     "no_lattice": 16,  # too few peaks agree with one lattice
+    "uncertain": 32,  # the stated uncertainty of its strain is many times that of the scan's other patterns
 }
 WORDS = {
     "not_finite": "NaN or infinite",
@@ -15,9 +16,11 @@ WORDS = {
     "saturated": "saturated",
     "no_peaks": "without peaks",
     "no_lattice": "without a lattice",
+    "uncertain": "with an uncertain strain",
 }
 FEWEST = 100.0  # electrons that a pattern has in any experiment with more than a few disks
 SATURATED_PIXELS = 10  # at exactly the largest number
+UNCERTAIN = 5.0  # times the median uncertainty of strain of the scan
 SATURATED_COUNTS = 255.0  # least number, in the pattern's smallest, that chance doesn't repeat so often
 
 
@@ -44,6 +47,18 @@ def of_patterns(patterns: np.ndarray, blind: np.ndarray | None = None) -> np.nda
             if top[i] >= SATURATED_COUNTS * smallest:
                 made[i] |= FLAGS["saturated"]
     return made
+
+
+def uncertain(sigma: np.ndarray) -> np.ndarray:
+    """Patterns of a scan whose strain is known far worse than in others, (P,) bool.
+
+    Args:
+        sigma: Stated uncertainties of the components of strain, (P, 4); NaN where strain isn't known.
+    """
+    known = np.isfinite(sigma).all(1)
+    if not known.any():
+        return known
+    return known & (sigma > UNCERTAIN * np.median(sigma[known], axis=0)).any(1)
 
 
 def scaled(total: np.ndarray, patterns: int) -> str | None:

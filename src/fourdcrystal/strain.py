@@ -22,11 +22,19 @@ class Strain:
 
     Attributes:
         values: e_xx, e_yy, e_xy (tensor, not engineering shear) and θ [rad], (P, 4). x is the detector's axis 0.
-        sigma: Their standard uncertainties, (P, 4).
+        covariance: Of the distortion's slopes along x and y, (P, 2, 2): the same for what either axis of the detector
+            sees of them, and what one sees is independent of the other.
     """
 
     values: np.ndarray
-    sigma: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Standard uncertainties of the values, (P, 4)."""
+        xx, yy = self.covariance[:, 0, 0], self.covariance[:, 1, 1]
+        shear = (xx + yy) / 4  # of F_xy and F_yx, which are independent
+        return np.sqrt(np.stack([xx, yy, shear, shear], axis=-1))
 
 
 def reference(lattices: Lattices, region: np.ndarray | None = None) -> np.ndarray:
@@ -66,10 +74,7 @@ def of_lattices(lattices: Lattices, basis: np.ndarray) -> Strain:
     transposed = inverse @ lattices.vectors  # Fᵀ
     values = of_distortion(transposed.swapaxes(-1, -2))
     # rows of Fᵀ are linear in (a, b): covariance of its column for each detector axis
-    m = inverse @ lattices.covariance[:, 1:, 1:] @ inverse.T
-    xx, yy = m[:, 0, 0], m[:, 1, 1]
-    shear = (xx + yy) / 4  # F_xy and F_yx come from different detector axes, so they are independent
-    return Strain(values, np.sqrt(np.stack([xx, yy, shear, shear], axis=-1)))
+    return Strain(values, inverse @ lattices.covariance[:, 1:, 1:] @ inverse.T)
 
 
 def in_frame(strain: Strain, angle: float) -> Strain:
@@ -82,11 +87,5 @@ def in_frame(strain: Strain, angle: float) -> Strain:
         c * s * (yy - xx) + (c * c - s * s) * xy,
         theta,
     ]
-    vxx, vyy, vxy, vtheta = (strain.sigma**2).T
-    variances = [
-        c**4 * vxx + s**4 * vyy + 4 * c * c * s * s * vxy,
-        s**4 * vxx + c**4 * vyy + 4 * c * c * s * s * vxy,
-        c * c * s * s * (vxx + vyy) + (c * c - s * s) ** 2 * vxy,
-        vtheta,
-    ]
-    return Strain(np.stack(values, axis=-1), np.sqrt(np.stack(variances, axis=-1)))
+    turn = np.array([[c, s], [-s, c]])
+    return Strain(np.stack(values, axis=-1), turn @ strain.covariance @ turn.T)
