@@ -44,10 +44,30 @@ class Known(torch.nn.Module):
         }
 
 
+class Bright(Known):
+    """As Known, with peaks as strong as the pattern is bright: patterns can't be taken for one another."""
+
+    def forward(self, cbed, probe, *known):
+        maps = super().forward(cbed, probe, *known)
+        return maps | {"ug": maps["ug"] * cbed.mean((-2, -1), keepdim=True)}
+
+
+class Noisy(Known):
+    """As Known, with noise that is the same every time."""
+
+    def forward(self, cbed, probe, *known):
+        maps = super().forward(cbed, probe, *known)
+        noise = torch.randn(self.seen, generator=torch.Generator().manual_seed(0))
+        return maps | {"ug": maps["ug"] + 0.05 * noise}
+
+
+def detector_of(kind):
+    return Detector(modelfile.TrainedModel(kind([[30.2, 25.6], [15.5, 44.1]]), {}, SEEN, "test"))
+
+
 @pytest.fixture
 def detector():
-    trained = modelfile.TrainedModel(Known([[30.2, 25.6], [15.5, 44.1]]), {}, SEEN, "test")
-    return Detector(trained)
+    return detector_of(Known)
 
 
 def test_any_size_is_padded_for_the_network_and_positions_stay(detector):
@@ -67,13 +87,15 @@ def test_empty_and_spoiled_patterns_have_no_peaks(detector):
     assert len(detector.detect(np.zeros((2, 64, 64)), disk((64, 64), (32, 32), 3), PIXEL)) == 0
 
 
-def test_batches_do_not_change_what_is_found(detector, monkeypatch):
-    patterns = np.ones((5, 64, 64), np.float32)
-    whole = detector.detect(patterns, disk((64, 64), (32, 32), 3), PIXEL)
-    monkeypatch.setitem(inference.MOST, "cpu", 2 * 64 * 64)
-    parts = detector.detect(patterns, disk((64, 64), (32, 32), 3), PIXEL)
-    np.testing.assert_array_equal(parts.pattern, whole.pattern)
-    np.testing.assert_allclose(parts.positions, whole.positions)
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_every_pattern_of_a_batch_keeps_its_own_peaks(monkeypatch, at_once):
+    brightness = np.array([3.0, 1.0, 0.0, 7.0, 5.0, 2.0], np.float32)  # one is empty
+    monkeypatch.setitem(inference.MOST, "cpu", 4 * 64 * 64)
+    monkeypatch.setitem(inference.AT_ONCE, "cpu", at_once * 64 * 64)
+    patterns = np.ones((6, 64, 64), np.float32) * brightness[:, None, None]
+    found = detector_of(Bright).detect(patterns, disk((64, 64), (32, 32), 3), PIXEL)
+    strongest = [found.of_pattern(i).intensity.max(initial=0) for i in range(6)]
+    np.testing.assert_allclose(strongest, 9 * brightness * PIXEL.volts, rtol=2e-2)
 
 
 def test_threshold_is_a_fraction_of_the_strongest(detector):
@@ -110,6 +132,16 @@ def test_large_patterns_are_binned_for_the_network_and_peaks_are_where_they_were
     np.testing.assert_allclose(found.of_pattern(0).positions, [[60.9, 51.7], [31.5, 88.7]], atol=2e-3)
     np.testing.assert_allclose(found.of_pattern(0).qz, [0, 4 * 2000 * CURVATURE], rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(found.of_pattern(0).intensity, 4 * np.array([9, 4]) * PIXEL.volts, rtol=2e-2)
+
+
+def test_uncertainties_of_binned_patterns_are_those_of_their_own_pixels():
+    noisy = detector_of(Noisy)
+    small, large = (
+        noisy.detect(np.ones((1, n, n), np.float32), disk((n, n), (n // 2, n // 2), n / 21), PIXEL, threshold=0.2)
+        for n in (64, 128)
+    )
+    assert len(small) == len(large) == 2 and (small.sigma_px > 1e-3).all()
+    np.testing.assert_allclose(large.sigma_px, 2 * small.sigma_px, rtol=1e-5)
 
 
 def test_patterns_are_not_binned_to_disks_smaller_than_the_network_knows(detector):
