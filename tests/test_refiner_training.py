@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fourdcrystal import refiner_training
+from fourdcrystal.errors import InputError
 
 
 def test_a_short_training_places_unseen_disks_better_than_their_candidates():
@@ -28,6 +29,21 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path, monkeypa
         refiner_training.train(made, 6, 16, 0, 8, 1e-3, killed, path)
     resumed = refiner_training.train(made, 6, 16, 0, 8, 1e-3, checkpoint=path)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_a_training_does_not_go_on_from_one_of_other_settings_or_crops(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(refiner_training, "KEPT", 2)
+    made, other = (refiner_training.collection(64, seed, None) for seed in (0, 1))
+    path = tmp_path / "training.checkpoint"
+    begun = refiner_training.train(made, 4, 16, 0, 8, 1e-3, checkpoint=path)
+    for crops, seed, start in ((made, 5, None), (other, 0, None), (made, 0, begun)):
+        refiner_training.train(made, 4, 16, 0, 8, 1e-3, checkpoint=path)
+        afresh = refiner_training.train(crops, 4, 16, seed, 8, 1e-3, checkpoint=path, start=start)
+        assert "starting afresh" in capsys.readouterr().out
+        without = refiner_training.train(crops, 4, 16, seed, 8, 1e-3, start=start)
+        assert all(torch.equal(a, b) for a, b in zip(afresh.parameters(), without.parameters(), strict=True))
+    with pytest.raises(InputError, match="refiner of width 8; --width must be the same, not 16"):
+        refiner_training.train(made, 4, 16, 0, 16, 1e-3, start=begun)
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_nothing():

@@ -205,3 +205,5 @@ def test_an_unknown_experiment_is_refused_in_words():
         experiment.compose("dmeo", TREE)
     with pytest.raises(InputError, match=r"loss\.peak is -3"):
         experiment.compose("demo", TREE, ("loss.peak=-3",))
+    with pytest.raises(InputError, match="steps 705 must be a multiple of epoch_steps 70"):
+        experiment.compose("demo", TREE, ("trainer.steps=705",))

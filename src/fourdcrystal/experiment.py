@@ -124,6 +124,14 @@ class Trainer(Section):
     compile: bool = Field(..., description="torch.compile the network")
     tensorboard: bool = Field(..., description="also log for TensorBoard")
 
+    @model_validator(mode="after")
+    def _whole_epochs(self) -> Self:
+        if self.steps % self.epoch_steps:  # Lightning validates at the ends of whole epochs only
+            raise ValueError(
+                f"steps {self.steps} must be a multiple of epoch_steps {self.epoch_steps}: the last ones are validated, too"
+            )
+        return self
+
 
 class Paths(Section):
     """Where things are. The workflow passes these."""

@@ -13,8 +13,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fourdcrystal import bfloat16, disks, files, refiner, rocking
+from fourdcrystal import bfloat16, checkpoints, disks, files, refiner, rocking
 from fourdcrystal.disks import Disks, Rocking
+from fourdcrystal.errors import InputError
 from fourdcrystal.progress import Progress
 from fourdcrystal.refiner import Refiner
 
@@ -86,7 +87,7 @@ def make(maps: Path, recipe: Recipe, output: Path, per_crystal: int = 1, start: 
         recipe: Of the training.
         output: Refiner's file (.safetensors).
         per_crystal: Rocking maps of each crystal.
-        start: Refiner to go on from; none: random weights.
+        start: Refiner of the same width to go on from; none: random weights.
 
     A training that was killed goes on from OUTPUT.checkpoint, which is removed at its end.
 
@@ -184,9 +185,14 @@ def train(
         learning_rate: Highest one, of AdamW; it rises, stays, and falls over the last quarter of the steps.
         progress: Told the step and its loss.
         checkpoint: File that a training which was killed goes on from; as long as the learning rate hadn't begun to
-            fall, with more or fewer steps, too.
+            fall, with more or fewer steps, too. One of other crops or settings is removed.
         start: Refiner whose weights are learned further; none: random ones.
+
+    Raises:
+        InputError: if the refiner to start with is of another width.
     """
+    if start is not None and start.width != width:
+        raise InputError(f"--start names a refiner of width {start.width}; --width must be the same, not {width}")
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     network = Refiner(width)
@@ -199,7 +205,16 @@ def train(
     optimiser = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=1e-4)
     parts: dict[str, nn.Module | torch.optim.Optimizer]
     parts, first = {"network": network, "average": average, "optimiser": optimiser}, 0
-    if checkpoint is not None and checkpoint.exists():
+    weights = [] if start is None else list(start.state_dict().values())
+    origin = {
+        "batch": batch_size,
+        "seed": seed,
+        "width": width,
+        "learning_rate": learning_rate,
+        "crops": _hashed([made.expected, made.offset]),
+        "start": _hashed(weights),
+    }
+    if checkpoint is not None and checkpoints.resumable(checkpoint, origin) is not None:
         state = torch.load(checkpoint, weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(state[name])
@@ -219,11 +234,20 @@ def train(
         progress(step + 1, loss.item())
         if checkpoint is not None and (step + 1) % KEPT == 0:
             state = {name: part.state_dict() for name, part in parts.items()}
+            state["origin"] = json.dumps(origin, sort_keys=True)
             with files.replaced(checkpoint) as temporary:
                 torch.save(state | {"generator": generator.get_state(), "step": step + 1}, temporary)
     trained = cast(Refiner, average.module).eval()
     trained.in_bfloat16 = False
     return trained
+
+
+def _hashed(tensors: list[Tensor]) -> str:
+    """Checksum of tensors' numbers, to the bit."""
+    whole = hashlib.sha256()
+    for tensor in tensors:
+        whole.update(tensor.detach().cpu().contiguous().numpy().data)
+    return whole.hexdigest()
 
 
 def schedule(step: int, steps: int) -> float:
