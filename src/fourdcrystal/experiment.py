@@ -128,7 +128,7 @@ class Trainer(Section):
     def _whole_epochs(self) -> Self:
         if self.steps % self.epoch_steps:  # Lightning validates at the ends of whole epochs only
             raise ValueError(
-                f"steps {self.steps} must be a multiple of epoch_steps {self.epoch_steps}: the last ones are validated, too"
+                f"steps {self.steps} must be a multiple of epoch_steps {self.epoch_steps}, whose ends are validated"
             )
         return self
 
