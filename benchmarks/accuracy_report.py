@@ -1,5 +1,6 @@
 """Tables, curves and maps of benchmarks/accuracy.py."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,19 @@ WANTED = {
     "tilt_median_mrad": "<= 2",
     "coverage": "0.62-0.74",
 }
-CURVES = ("thickness [Å]", "dose", "mistilt [mrad]", "semi-angle [mrad]", "background", "ellipticity", "centring error")
+CURVES = {  # picture: what is varied in it
+    "curves.png": ("thickness [Å]", "dose", "mistilt [mrad]", "semi-angle [mrad]"),
+    "curves_camera.png": ("background", "ellipticity", "centring error"),
+}
+UNDISTURBED = CURVES["curves_camera.png"]  # where the base condition stands at 0
 UNITS = {  # of conditions, on the axes
     "dose": "dose [electrons]",
-    "background": "background [of electrons]",
+    "background": "background [fraction of electrons]",
     "ellipticity": "ellipticity [ratio - 1]",
     "centring error": "centring error [px]",
 }
+BESIDE = {"position_median_px": "position_floor_px", "tilt_median_mrad": "untilted_median_mrad"}  # dotted
+TILTS = (0.5, 1, 2, 5, 10, 20, 50)  # mrad, on the axis
 DRAWN = ("multicorr", "multicorr, root", "edge fit", "learned", "network, learned", "network, learned, in the lattice")
 OURS = ("disk fit", "learned", "network")  # what is more than classical
 
@@ -103,7 +110,7 @@ def failures(rows: pd.DataFrame) -> list[str]:
 
 
 def write(output: Path, about: str, table: pd.DataFrame, measured: pd.DataFrame, drawn: list[Any]) -> None:
-    """Write accuracy.md, accuracy.csv, scans.csv, curves.png and error_maps.png."""
+    """Write accuracy.md, accuracy.csv, scans.csv, the pictures of CURVES and error_maps.png."""
     table.to_csv(output / "accuracy.csv", index=False, float_format="%.5g")
     lines = ["# Accuracy, side by side", "", about + ".", ""]
     for split in table[table["kind"] == "thick"]["value"].unique():
@@ -122,7 +129,7 @@ def write(output: Path, about: str, table: pd.DataFrame, measured: pd.DataFrame,
         lines += ["## Measured contrast", "", "Left out: the tool and its data are not beside this checkout.", ""]
     lines += ["## Crystals, from the worst to the best (network, learned)", ""]
     lines += failures(table[table["kind"] == "crystal"])
-    for kind in CURVES:
+    for kind in itertools.chain(*CURVES.values()):
         rows = table[table["kind"] == kind]
         for method in ("multicorr, root", "edge fit", "network, learned", "network, learned, in the lattice"):
             some = rows[rows["method"] == method]
@@ -130,21 +137,24 @@ def write(output: Path, about: str, table: pd.DataFrame, measured: pd.DataFrame,
                 lines += [f"## {kind}: {method}", "", *markdown(some, list(COLUMNS), "value")]
     with files.replaced(output / "accuracy.md") as path:
         path.write_text("\n".join(lines))
-    curves(output / "curves.png", table)
+    for name, kinds in CURVES.items():
+        curves(output / name, table, kinds)
     if drawn:
         error_maps(output / "error_maps.png", drawn)
     print("\n".join(lines))
 
 
-def curves(path: Path, table: pd.DataFrame) -> None:
-    """Position, strain, weighted score and tilt over every condition."""
-    kinds = [kind for kind in CURVES if (table["kind"] == kind).any()]
+def curves(path: Path, table: pd.DataFrame, kinds: Sequence[str]) -> None:
+    """Position, strain, weighted score and tilt over conditions; beside them shot noise and the answer "no tilt"."""
+    kinds = [kind for kind in kinds if (table["kind"] == kind).any()]
+    if not kinds:
+        return
     names = ("position_median_px", "strain_rmse", "score_weighted", "tilt_median_mrad")
     thick = table[(table["kind"] == "thick") & (table["value"] == "all")]
     with plots.figure(path, len(names), len(kinds), (2.6, 2.0)) as (figure, axes):
         for column, kind in enumerate(kinds):
             rows = table[table["kind"] == kind]
-            if kind in CURVES[4:]:  # the undisturbed value is the base condition's
+            if kind in UNDISTURBED:
                 rows = pd.concat([thick.assign(value=0.0), rows])
             elif kind == "dose":
                 rows = pd.concat([thick.assign(value=thick["dose"]), rows])
@@ -156,17 +166,23 @@ def curves(path: Path, table: pd.DataFrame) -> None:
                     style = {"lw": 2, "zorder": 3} if ours(method) else {"lw": 1, "ls": "--"}
                     style |= {"color": f"C{i}", "label": method, "marker": "."}
                     panel.plot(part["value"], part[name] * COLUMNS[name][1], **style)
-                if name == "position_median_px":
-                    part = rows[rows["method"] == DRAWN[-1]].assign(value=lambda t: t["value"].astype(float))
-                    part = part.sort_values("value")
-                    panel.plot(part["value"], part["position_floor_px"], "k:", label="shot-noise floor")
+                part = rows[rows["method"] == DRAWN[-1]].assign(value=lambda t: t["value"].astype(float))
+                part = part.sort_values("value")
+                if name in BESIDE:
+                    panel.plot(part["value"], part[BESIDE[name]], "k:", label='shot-noise floor; answer "no tilt"')
+                if line == 0:
                     panel.set_title(UNITS.get(kind, kind))
                 if kind == "dose":
                     panel.set_xscale("log")
-                panel.set_ylim(0, 1.02 if name == "score_weighted" else None)
+                if name == "tilt_median_mrad":
+                    panel.set(yscale="log", ylim=(0.5, 60))  # "no tilt" is several times as large
+                    panel.set_yticks([], minor=True)
+                    panel.set_yticks(TILTS, [f"{tilt:g}" for tilt in TILTS])
+                else:
+                    panel.set_ylim(0, 1.02 if name == "score_weighted" else None)
                 if column == 0:
                     panel.set_ylabel(title(name))
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(DRAWN) + 1)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
 
 
 def error_maps(path: Path, drawn: list[Any]) -> None:
@@ -183,7 +199,7 @@ def error_maps(path: Path, drawn: list[Any]) -> None:
             shown = position.imshow(np.reshape(median, scan.grid), vmin=0, vmax=0.6)
             plots.colour_bar(figure, shown, position, "px")
             off = 100 * (found.maps.strain.values - scan_truth.strains(scan, found.maps))[:, 0]
-            shown = strain.imshow(off.reshape(scan.grid), vmin=-0.3, vmax=0.3, cmap="RdBu")
+            shown = strain.imshow(off.reshape(scan.grid), vmin=-0.3, vmax=0.3, cmap=plots.SIGNED)
             plots.colour_bar(figure, shown, strain, "%")
             position.set_title(f"{name.replace(': ', chr(10))}\nmedian position error", fontsize=6)
             strain.set_title("error of e_xx", fontsize=6)

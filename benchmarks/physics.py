@@ -267,7 +267,9 @@ def picture(curves: dict, path: Path) -> None:
     first.set_ylabel("intensity over the incident beam's")
     for style, label in (("k-", "wave equation"), ("kx", "Bloch waves"), ("ko", "multislice")):
         first.plot([], [], style, mfc="none", label=label)
-    first.legend(fontsize="small")
+    for colour, label in enumerate(("direct beam", "brightest diffracted beam", "sixth brightest beam")):
+        first.plot([], [], color=f"C{colour}", label=label)
+    figure.legend(loc="outside upper center", ncols=6)
     figure.savefig(path, dpi=110)
 
 

@@ -170,11 +170,11 @@ def main() -> None:
     means = ", ".join(f"{planes[i]:.0f} Å {found[1][i].mean():.3f}" for i in range(0, len(planes), 4))
     print(f"\nmean correlation by thickness, smoothed by {SMOOTHING[1]:g} 1/Å: {means}")
     args.output.mkdir(parents=True, exist_ok=True)
-    picture(hkl, smooth[1][0], smooth[1][1][best[1]], args.output / f"tilts_{args.crystal}.png")
+    picture(hkl, smooth[1][0], smooth[1][1][best[1]], float(tilts[-1]), args.output / f"tilts_{args.crystal}.png")
 
 
-def picture(hkl: np.ndarray, theirs: np.ndarray, ours: np.ndarray, path: Path) -> None:
-    """Draw measured and simulated intensities over tilt, reflection by reflection."""
+def picture(hkl: np.ndarray, theirs: np.ndarray, ours: np.ndarray, reach: float, path: Path) -> None:
+    """Draw measured and simulated intensities over tilts to ± reach [1/Å], reflection by reflection."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -186,9 +186,13 @@ def picture(hkl: np.ndarray, theirs: np.ndarray, ours: np.ndarray, path: Path) -
     figure, axes = plt.subplots(2, count, figsize=(1.7 * count, 3.8), layout="constrained", squeeze=False)
     for row, (images, name) in enumerate(((theirs, "measured"), (ours, "simulated"))):
         for axis, image, index in zip(axes[row], images, hkl, strict=False):
-            axis.imshow(image, cmap="gray", vmax=np.percentile(image, 99.7))
+            ends = (-reach, reach, reach, -reach)  # the tilt along [001] downwards
+            axis.imshow(image, cmap="gray", vmax=np.percentile(image, 99.7), extent=ends)
             axis.set(xticks=[], yticks=[], title=" ".join(map(str, index)) if row == 0 else "")
-        axes[row, 0].set_ylabel(name)
+        axes[row, 0].set_ylabel(f"{name}\ntilt along [001] [1/Å]")
+        axes[row, 0].set_yticks([-reach, 0, reach], [f"{-reach:.2f}", "0", f"{reach:.2f}"])
+    axes[1, 0].set_xticks([-reach, 0, reach], [f"{-reach:.2f}", "0", f"{reach:.2f}"])
+    axes[1, 0].set_xlabel("tilt along [110] [1/Å]")
     figure.savefig(path, dpi=110)
 
 

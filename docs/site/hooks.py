@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.metadata
+import os
 import re
 import runpy
 from pathlib import Path
@@ -13,6 +14,13 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = "reference/settings.md"
+COPIES = {  # pages of the site that are files of the repository
+    SETTINGS: ROOT / "config" / "README.md",
+    "reference/network.md": ROOT / "src" / "fourdcrystal" / "data" / "network.md",
+    "reference/refiner.md": ROOT / "src" / "fourdcrystal" / "data" / "refiner.md",
+    "reference/changelog.md": ROOT / "CHANGELOG.md",
+    "reference/contributing.md": ROOT / "CONTRIBUTING.md",
+}
 REVIEWED = "2026-11-23"  # when somebody last looked at all pins and licences
 REVIEWED_PINS = "9b986b149bf8"  # the first digits of the SHA-256 of requirements.lock on that day
 HYDRA = "train.py"  # Hydra prints its help; config/train has its settings
@@ -33,13 +41,13 @@ def formula(source: str, *_: object, **__: object) -> str:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made from the code."""
-    pages = {
-        SETTINGS: "---\nhide: [toc]\n---\n" + (ROOT / "config" / "README.md").read_text(),
+    pages = {name: path.read_text() for name, path in COPIES.items()} | {
         "reference/commands.md": commands(),
         "reference/decisions.md": decisions(),
         "reference/python.md": modules(),
         "reference/dependencies.md": dependencies(),
     }
+    pages[SETTINGS] = "---\nhide: [toc]\n---\n" + pages[SETTINGS]
     for path in sources():
         name = f"fourdcrystal.{path.stem}"
         text = f"# {name}\n\n::: {name}\n    options: {{show_root_heading: false}}\n"
@@ -50,11 +58,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links to files of the repository that are no pages lead to the repository."""
-    here = ROOT / ("config" if page.file.src_uri == SETTINGS else Path("docs", page.file.src_uri).parent)
+    """Links to files of the repository lead to their page, or, where they have none, to the repository."""
+    uri = page.file.src_uri
+    here = COPIES[uri].parent if uri in COPIES else (ROOT / "docs" / uri).parent
+    made = {path: name for name, path in COPIES.items()}
 
     def elsewhere(link: re.Match[str]) -> str:
         target = (here / link[1]).resolve()
+        if target in made:
+            return f"]({os.path.relpath(made[target], Path(uri).parent)})"
+        if uri in COPIES and target.is_file() and target.is_relative_to(ROOT / "docs"):
+            return f"]({os.path.relpath(target, (ROOT / 'docs' / uri).parent)})"
         outside = target.exists() and not (target.is_file() and target.is_relative_to(ROOT / "docs"))
         return f"]({config.repo_url}/blob/main/{target.relative_to(ROOT)})" if outside else link[0]
 

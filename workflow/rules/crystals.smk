@@ -56,6 +56,8 @@ else:
             f"{RESULTS}/logs/classify.log",
         benchmark:
             f"{RESULTS}/benchmarks/classify.tsv"
+        conda:
+            "../../envs/crystals.yaml"
         threads: WHOLE_MACHINE
         shell:
             "python $SCRIPTS/classify.py {input} -o {output} --workers {threads} > {log} 2>&1"
@@ -76,6 +78,8 @@ else:
         benchmark:
             f"{RESULTS}/benchmarks/select_crystals.tsv"
         localrule: True
+        conda:
+            "../../envs/crystals.yaml"
         params:
             settings=recipe.part(
                 settings,

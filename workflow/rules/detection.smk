@@ -67,8 +67,8 @@ rule detect_chunk:
 rule detect:
     """Bragg peaks of every pattern of a scan; from them the lattice, strain, tilt and orientation at every position.
 
-    Strain is relative to the scan's median lattice, if nothing else is set. Where the scan's truth is known, classical
-    detection with its best threshold and the truth are drawn beside it.
+    Strain is relative to the scan's median lattice, unless `reference` names another. Where the scan's truth is known,
+    classical detection with its best threshold and the truth are drawn beside it.
     """
     input:
         unpack(scan_files),
