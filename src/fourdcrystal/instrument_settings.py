@@ -115,8 +115,10 @@ class DetectorSettings(Section):
     shape: Annotated[list[Annotated[int, Field(ge=16, le=4096)]], Field(min_length=2, max_length=2)] = Quantity(
         [128, 128], "px", "pixels along qx, qy"
     )
-    sampling: float | None = Quantity(None, "1/Å", "size of a pixel (q = 1/d)", gt=1e-4, le=1)
-    q_max: float | None = Quantity(None, "1/Å", "half width of the shorter side, sampling · shape / 2", gt=0.01, le=20)
+    sampling: float | None = Quantity(None, "1/Å", "size of a pixel (q = 1/d); none, and no q_max: 0.02", gt=1e-4, le=1)
+    q_max: float | None = Quantity(
+        None, "1/Å", "half width of the shorter side, sampling · shape / 2; none: from sampling", gt=0.01, le=20
+    )
 
     @model_validator(mode="after")
     def _one_scale(self) -> Self:

@@ -187,8 +187,12 @@ def _item_metadata(annotation: Any) -> list[Any]:
     return found
 
 
-def table() -> str:
-    """The table of all settings in Markdown, made from the models: config/README.md holds it and a test compares."""
+def table(root: type[BaseModel] = Settings) -> str:
+    """The table of all settings in Markdown, made from the models: config/README.md holds it and a test compares.
+
+    Args:
+        root: What is described: the settings, or :class:`fourdcrystal.experiment.Experiment`.
+    """
     lines = ["| setting | default | type | unit | allowed | meaning |", "|---|---|---|---|---|---|"]
 
     def walk(model: type[BaseModel], prefix: str) -> None:
@@ -202,12 +206,12 @@ def table() -> str:
                 lines.append(f"| **{dotted}** | | | | | {note} |")
                 walk(inner, f"{dotted}.{'NAME.' if named else ''}")
                 continue
-            default = field.default
+            default = None if field.is_required() else field.default
             shown = "" if default is None or default == "" else json.dumps(default, default=str).strip('"')
             extra = field.json_schema_extra
             unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
             cells = [dotted, shown, _type_words(field.annotation), unit, _range(field), field.description or ""]
             lines.append(f"| {' | '.join(c.replace('|', '&#124;') for c in cells)} |")
 
-    walk(Settings, "")
+    walk(root, "")
     return "\n".join(lines) + "\n"
