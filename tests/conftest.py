@@ -69,6 +69,22 @@ def production(tmp_path_factory, worker_id) -> Production:
     return made
 
 
+@pytest.fixture
+def panels(monkeypatch) -> list:
+    """Panels of the last figure that was drawn, as Matplotlib has them."""
+    from fourdcrystal import plots
+
+    found = []
+    real = plots.plt.close
+
+    def close(figure):
+        found[:] = figure.axes
+        real(figure)
+
+    monkeypatch.setattr(plots.plt, "close", close)
+    return found
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     """Say how long things took whose tests record it."""
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]

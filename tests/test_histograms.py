@@ -2,9 +2,8 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 
-from fourdcrystal import histograms, plots
+from fourdcrystal import histograms
 from fourdcrystal.sheet import SPLITS
 
 
@@ -26,24 +25,15 @@ def catalogue(classes: int) -> pd.DataFrame:
     return table.astype(dict.fromkeys(("crystal", "prototype", "split"), "category"))
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """Title, and heights of all bars together, of each panel of the last figure."""
-    panels = []
-    real = plots.plt.close
-
-    def close(figure):
-        panels[:] = [(a.get_title(), sum(p.get_height() for p in a.patches)) for a in figure.axes]
-        real(figure)
-
-    monkeypatch.setattr(plots.plt, "close", close)
-    return panels
+def bars(panels):
+    """Title, and heights of all bars together, of each panel."""
+    return [(panel.get_title(), sum(bar.get_height() for bar in panel.patches)) for panel in panels]
 
 
-def test_every_quartet_is_in_the_histograms_and_classes_left_out_are_counted(tmp_path, drawn):
+def test_every_quartet_is_in_the_histograms_and_classes_left_out_are_counted(tmp_path, panels):
     table = catalogue(25)
     histograms.draw(tmp_path / "histograms.png", table)
-    (title, classes), (_, thickness), (_, semiangle), (_, tilts), (_, intensity), _ = drawn
+    (title, classes), (_, thickness), (_, semiangle), (_, tilts), (_, intensity), _ = bars(panels)
     assert title == "class (5 smaller ones not shown)"
     assert classes == 20 * 40
     assert thickness == semiangle == len(table)
@@ -51,10 +41,10 @@ def test_every_quartet_is_in_the_histograms_and_classes_left_out_are_counted(tmp
     assert tilts > 0
 
 
-def test_a_data_set_of_one_split_without_mistilts_has_all_histograms_but_that_of_tilts(tmp_path, drawn):
+def test_a_data_set_of_one_split_without_mistilts_has_all_histograms_but_that_of_tilts(tmp_path, panels):
     table = catalogue(1).assign(mistilt_mrad=0.0)
     histograms.draw(tmp_path / "histograms.png", table)
-    (title, classes), (_, thickness), (_, semiangle), (_, tilts), (_, intensity), (_, seam) = drawn
+    (title, classes), (_, thickness), (_, semiangle), (_, tilts), (_, intensity), (_, seam) = bars(panels)
     assert title == "class"
     assert classes == thickness == semiangle == intensity == seam == len(table)
     assert tilts == 0

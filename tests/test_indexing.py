@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 from disk_patterns import lattice_points, pattern, peaks_on_lattices
-from pymatgen.core import Lattice, Structure
+from known_crystals import SILICON
 
 from fourdcrystal import analysis, ellipticity, indexing, mapping, scan_rotation
 from fourdcrystal.analysis import Analysis
 from fourdcrystal.errors import InputError
 
-SILICON = Structure.from_spacegroup(227, Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
 CENTRE, DQ = np.array([63.5, 64.2]), 0.02
 
 
@@ -35,7 +34,7 @@ def test_a_zone_axis_is_recognised_turned_and_by_any_basis(axis):
 
 def test_the_plane_lattice_of_silicon_110_has_its_shortest_reflections():
     lengths = np.sort(np.hypot(*indexing.plane_lattice(SILICON, (1, 1, 0)).T))
-    np.testing.assert_allclose(lengths, [np.sqrt(3) / 5.43] * 2, rtol=1e-9)
+    np.testing.assert_allclose(lengths, [np.sqrt(3) / SILICON.lattice.a] * 2, rtol=1e-9)
 
 
 def test_another_crystal_is_refused_in_words():

@@ -90,8 +90,9 @@ list(sources.entries(Crystals(source="mp", mp={"endpoint": sys.argv[1], "cache":
 def test_a_killed_download_goes_on_and_fetches_nothing_again_that_it_kept(server, tmp_path):
     gate(server, delay=0.25)
     process = subprocess.Popen([sys.executable, "-c", DOWNLOAD, server, tmp_path / "cache"], stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
     while len(served(server)) < 3:
-        assert process.poll() is None
+        assert process.poll() is None and time.monotonic() < until
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

@@ -42,12 +42,17 @@ def test_rules_are_listed_in_the_order_of_the_data_flow(folder):
     assert list(runtimes.by_rule(runtimes.read(folder)).index) == ["crystals", "simulate", "train"]
 
 
-def test_the_picture_is_drawn(folder, tmp_path):
+def test_the_picture_has_a_bar_of_every_rule_s_time_and_memory(folder, tmp_path, panels):
     runtimes.draw(tmp_path / "cost.png", runtimes.by_rule(runtimes.read(folder)))
     assert (tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG")
+    time, memory = panels
+    assert [text.get_text() for text in time.get_yticklabels()] == ["crystals (1)", "simulate (2)", "train (1)"]
+    assert [bar.get_width() for bar in time.patches] == pytest.approx([0.1, 32.5, 100])
+    assert [bar.get_width() for bar in memory.patches] == pytest.approx([0, 0.3, 0.9])
+    assert [text.get_text() for text in memory.texts] == ["not measured", "0.3 GB", "0.9 GB"]
 
 
-def test_classes_are_compared_by_the_cost_of_one_crystal(folder, tmp_path):
+def test_classes_are_compared_by_the_cost_of_one_crystal(folder, tmp_path, panels):
     results = tmp_path / "results"
     (results / "shards").mkdir(parents=True)
     (results / "benchmarks").mkdir()
@@ -60,3 +65,5 @@ def test_classes_are_compared_by_the_cost_of_one_crystal(folder, tmp_path):
     assert table.loc["fcc", "crystals"] == 1, "a store that was kept was not measured"
     runtimes.draw_classes(tmp_path / "classes.png", table)
     assert (tmp_path / "classes.png").read_bytes().startswith(b"\x89PNG")
+    assert [bar.get_width() for bar in panels[0].patches] == pytest.approx([20, 10])
+    assert [text.get_text() for text in panels[0].get_yticklabels()] == ["fcc (1)", "diamond (2)"]

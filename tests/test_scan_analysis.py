@@ -53,6 +53,18 @@ def test_the_scan_s_rotation_is_found_also_beside_masked_pixels(blind):
     assert np.degrees(found.frame) == pytest.approx(25, abs=2)
 
 
+def test_angles_of_frame_and_ellipse_are_given_in_degrees():
+    def said(**options):
+        asked = {"crystal": None, "reference": "median", "zone_axis": None, "ellipse": None, "rotation": None} | options
+        return scan_analysis.of_options(argparse.Namespace(**asked), (3, 4))
+
+    assert said(frame="detector").frame == 0 and said(frame="lattice").frame == "lattice"
+    assert said(frame="-70").frame == pytest.approx(np.radians(-70))
+    assert said(frame="scan", rotation="20").frame == pytest.approx(np.radians(20))
+    found = said(frame="detector", ellipse="1.03,40").ellipse
+    assert analysis.axes(found) == pytest.approx((1.03, np.radians(40)))
+
+
 def test_what_cannot_be_measured_is_refused():
     with pytest.raises(InputError, match="no ring"):
         measured(halo(1.0), True, ellipse="ring")

@@ -82,3 +82,6 @@ def test_virtual_images_add_up(made):
     far = np.hypot(*(np.indices(made.shape) - np.array(made.centre)[:, None, None]))
     for counts, inside in ((found.bright, far <= 4), (found.dark, far > 6)):  # of a disk of 4 px, its rim in neither
         np.testing.assert_allclose(counts, (made.patterns * inside).sum((2, 3)).ravel(), rtol=0.05)
+    even = detection.searcher_of(made, Correlator()).batch(np.ones((1, *made.shape), np.float32))
+    assert even.bright == pytest.approx(np.pi * 4**2, rel=0.1)
+    assert even.total.sum() - even.dark == pytest.approx(np.pi * 6**2, rel=0.1)

@@ -269,7 +269,7 @@ def test_the_demo_has_all_crystal_systems_and_never_trains_on_zincblende():
     assert {r.split for r in rows if r.prototype == "AB_cF8_216_c_a"} == {"test_prototype"}
 
 
-def test_a_census_counts_every_crystal_of_the_sheet_and_is_drawn(tmp_path):
+def test_a_census_counts_every_crystal_of_the_sheet_and_is_drawn(tmp_path, panels):
     rows = selection.select(offered(SIZES), Crystals(), 1)
     sheet.write(tmp_path / "crystals.csv", rows)
     assert "rejected" not in census.of_sheet(tmp_path / "crystals.csv")
@@ -280,6 +280,10 @@ def test_a_census_counts_every_crystal_of_the_sheet_and_is_drawn(tmp_path):
     assert content["rejected"] == rejected
     census.plot(tmp_path / "census.png", content)
     assert (tmp_path / "census.png").read_bytes().startswith(b"\x89PNG")
+    classes, fates = panels
+    sizes = {(c["class_size"], c["selected"]) for c in content["classes"]}
+    assert {tuple(point) for point in classes.collections[0].get_offsets()} == sizes
+    assert sum(bar.get_width() for bar in fates.patches) == 4000  # everything that was offered
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ def serving(command: list[object], port: int, ready: str, **environment: str) ->
                     break
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
+        else:
+            raise AssertionError(f"the server doesn't answer at {address}{ready}")
         yield address
     finally:
         process.terminate()
