@@ -40,10 +40,9 @@ def test_higher_laue_zones_and_false_peaks_are_outvoted():
     g = zone(np.array([0.006, 0.004]))
     qz = g[:, 2] + rng.normal(0, 5e-4, len(g))
     qz[:12] += 0.15  # a higher Laue zone
-    found, sigma, agreeing = one(g[:, :2], qz, np.ones(len(g)))
+    found, sigma = one(g[:, :2], qz, np.ones(len(g)))
     assert np.abs(found - [0.006, 0.004]).max() < 5 * sigma.max()
     assert sigma.max() < 5e-4
-    assert agreeing < 0.95
 
 
 def test_too_few_peaks_or_a_row_have_no_tilt():
@@ -72,9 +71,8 @@ def test_the_stated_uncertainty_of_a_tilt_is_how_much_it_scatters():
     rng, pulls = np.random.default_rng(5), []
     for _ in range(300):
         q = rng.uniform(-1, 1, (30, 2))
-        found, sigma, agreed = one(q, -q @ [0.003, -0.001] + rng.normal(0, 1e-3, 30), np.ones(30))
+        found, sigma = one(q, -q @ [0.003, -0.001] + rng.normal(0, 1e-3, 30), np.ones(30))
         pulls.append((found - [0.003, -0.001]) / sigma)
-        assert 0.7 < agreed < 1
     assert 0.85 < np.std(pulls) < 1.2
 
 

@@ -24,7 +24,7 @@ class Maps:
             the scan's median.
         beam: The direct beam's path, where the scan tells it.
         strain: Strain and rotation, along the axes of ``frame``.
-        tilt: Tilt of the crystal along x and y [rad], (P, 2).
+        tilt: Tilt of the crystal along the detector's axes 0 and 1, whatever the frame of strain [rad], (P, 2).
         tilt_sigma: Its standard uncertainty [rad], (P, 2).
         distortion: The camera's, M of :class:`fourdcrystal.analysis.Analysis`, (2, 2).
         frame: Angle of the strain's x from the detector's axis 0 [rad].

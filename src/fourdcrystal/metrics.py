@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from fourdcrystal.peaks import Peaks
+from fourdcrystal.tilt import plane
 
 TILTED = 1e-3  # rad; a smaller tilt is none
 LEAST_SIGMA = 0.03  # px; added to stated deviations where they weigh peaks, so that none rules a fit alone
@@ -52,7 +53,7 @@ class Matches:
     missed: np.ndarray
 
 
-def match(found: Peaks, true: Truth, distance_px: float, shape: tuple[int, int], border: float) -> Matches:
+def match(found: Peaks, true: Truth, distance_px: float, shape: tuple[int, int], border: float | np.ndarray) -> Matches:
     """Pair found peaks with reflections, nearest pairs first, each used once.
 
     Args:
@@ -60,7 +61,8 @@ def match(found: Peaks, true: Truth, distance_px: float, shape: tuple[int, int],
         true: True reflections.
         distance_px: Largest distance of a pair [px].
         shape: (X, Y) of the patterns.
-        border: Found peaks nearer to the detector's edge than this and without partner aren't counted as false [px].
+        border: Found peaks nearer to the detector's edge than this and without partner aren't counted as false [px]; a
+            number, or one for each pattern, (P,).
     """
     # patterns are laid side by side along a third axis, too far apart for a pair between them
     far = 10 * distance_px + 1
@@ -80,7 +82,8 @@ def match(found: Peaks, true: Truth, distance_px: float, shape: tuple[int, int],
     # a second peak beside a reflection that isn't counted, such as the direct beam, isn't false either
     near_ignored = np.unique(pairs["i"][~true.counted[pairs["j"]]])
     free_found[near_ignored] = False
-    inside = (found.positions >= border).all(1) & (found.positions <= np.array(shape) - 1 - border).all(1)
+    edge = border[found.pattern, None] if isinstance(border, np.ndarray) else border
+    inside = (found.positions >= edge).all(1) & (found.positions <= np.array(shape) - 1 - edge).all(1)
     return Matches(
         i[counted], j[counted], np.flatnonzero(free_found & inside), np.flatnonzero(free_true & true.counted)
     )
@@ -196,8 +199,6 @@ def _affine_error(g: np.ndarray, offset: np.ndarray, weight: np.ndarray) -> tupl
 
 def _tilt_error(g: np.ndarray, qz: np.ndarray, weight: np.ndarray) -> float:
     """Angle between the planes q_z = -tilt·q of found and true peaks [rad]; NaN unless the true ones lie in a plane."""
-    from fourdcrystal.tilt import plane
-
     if len(g) < 4 or not np.isfinite(qz).all() or np.linalg.svd(g[:, :2], compute_uv=False)[1] < 1e-2:
         return np.nan
     true_tilt, true_residual = plane(g[:, :2], g[:, 2], weight)
@@ -213,9 +214,9 @@ def summary(columns: dict[str, np.ndarray], dq: np.ndarray) -> dict[str, float]:
     Returns:
         score and score_weighted, TP / (TP + FP + FN), plain and weighted by |V|; position_median_px (median over
         patterns of each pattern's median), position_rms_px and the same in 1/Å; position_joint_px, after a joint fit;
-        coverage, share of errors along an axis within the stated deviation; r_factor; strain_rmse (median-free RMS over
-        patterns) and strain_median; tilt_median_mrad, and untilted_median_mrad for the answer "no tilt", both over the
-        patterns that are tilted by more than :data:`TILTED`.
+        coverage, share of errors along an axis within the stated deviation; r_factor; strain_rmse (RMS over patterns)
+        and strain_median; tilt_median_mrad, and untilted_median_mrad for the answer "no tilt", both over the patterns
+        that are tilted by more than :data:`TILTED`.
     """
     sums = {name: float(np.nansum(columns[name])) for name in columns}
 

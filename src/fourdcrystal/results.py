@@ -9,7 +9,7 @@ from pymatgen.core import Structure
 from fourdcrystal import files, groups, ipf, mapping
 from fourdcrystal.flags import FLAGS
 from fourdcrystal.mapping import Maps
-from fourdcrystal.search import Found
+from fourdcrystal.search import DARK_FIELD, Found
 from fourdcrystal.strain import COMPONENTS
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ def strain(maps: Maps, flag: np.ndarray, grid: tuple[int, int], attributes: dict
     frame = {
         "convention": convention,
         "reference": maps.reference.tolist(),
-        "reference_is": "the crystal's lattice" if maps.absolute else "the median of the reference positions",
+        "reference_is": "the crystal's lattice"
+        if maps.absolute
+        else "the mean of the middle two fifths of the reference positions",
         "frame_degree": float(np.degrees(maps.frame)),
     }
     return xarray.Dataset(variables, attrs=attributes | frame)
@@ -73,7 +75,10 @@ def orientation(
     begin = "the reference with its zone axis along z" if maps.zone is None else "the crystal's own frame"
     about = {"units": "1", "long_name": f"active rotation of the crystal from {begin}"}
     variables["rotation"] = ((*DIMS, "axis", "crystal_axis"), rotation.reshape(*grid, 3, 3), about)
-    convention = "the beam travels along +z; the zone axis points along (tilt_x, tilt_y, 1)"
+    convention = (
+        "x and y are the detector's axes 0 and 1, whatever frame strain has; the beam travels along +z; the zone axis "
+        "points along (tilt_x, tilt_y, 1)"
+    )
     known = {} if maps.zone is None else {"zone_axis": list(maps.zone.axis)}
     return xarray.Dataset(variables, attrs=attributes | known | {"convention": convention})
 
@@ -92,7 +97,7 @@ def virtual_images(found: Found, grid: tuple[int, int], attributes: dict[str, An
     peaks = np.bincount(found.peaks.pattern, minlength=len(found))
     maps = {
         "bright_field": (found.bright, "counts", "counts in the direct beam's disk"),
-        "dark_field": (found.dark, "counts", "counts beyond 1.5 radii of the direct beam's disk"),
+        "dark_field": (found.dark, "counts", f"counts beyond {DARK_FIELD:g} radii of the direct beam's disk"),
         "peaks": (peaks, "1", "Bragg peaks"),
     }
     images = {

@@ -65,12 +65,14 @@ def of_split(path: Path, patterns: Path, split: str, most: int, without: Collect
 
 
 def _truth(table: pd.DataFrame, patterns: Path, dq: np.ndarray, shape: tuple[int, int], radius: np.ndarray) -> Truth:
-    readers: dict[str, StoreReader] = {}
+    opened: dict[str, tuple[StoreReader, Labels]] = {}
     parts = []
     for i, row in enumerate(table.itertuples()):
-        reader = readers.setdefault(row.crystal, StoreReader(patterns / f"{row.crystal}.zarr"))
+        if row.crystal not in opened:
+            reader = StoreReader(patterns / f"{row.crystal}.zarr")
+            opened[row.crystal] = reader, Labels.model_validate(reader.attributes["recipe"]["labels"])
+        reader, settings = opened[row.crystal]
         g, vg = reader.reflections(row.orientation)
-        settings = Labels.model_validate(reader.attributes["recipe"]["labels"])
         parts.append(reflections_seen(i, g, vg, float(row.energy_eV), settings, dq[i], shape, radius[i]))
     columns = zip(*parts, strict=True)
     return Truth(*(np.concatenate(column) for column in columns))

@@ -38,10 +38,10 @@ class Strain:
 
 
 def reference(lattices: Lattices, region: np.ndarray | None = None) -> np.ndarray:
-    """Reference basis: the median over all patterns, or over those of a region, (2, 2) [px]; NaN without a lattice.
+    """Reference basis: the middle over all patterns, or over those of a region, (2, 2) [px]; NaN without a lattice.
 
-    Averaged over the middle two fifths of the patterns. In a scan of few patterns the plain median is one of them, and
-    the error of that one would be in the strain of all.
+    Of each component the mean of the middle two fifths of the patterns: in a scan of few patterns the median is one of
+    them, and the error of that one would be in the strain of all.
 
     Args:
         lattices: Fitted lattices.

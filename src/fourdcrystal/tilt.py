@@ -29,9 +29,7 @@ def plane(q: np.ndarray, qz: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray
     return solved, float(np.sqrt((weight * residual**2).sum() / weight.sum()))
 
 
-def robust_planes(
-    q: np.ndarray, qz: np.ndarray, weight: np.ndarray, rounds: int = 10
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def robust_planes(q: np.ndarray, qz: np.ndarray, weight: np.ndarray, rounds: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """The same for many patterns, with outliers (false peaks, higher Laue zones) weighted down as Tukey does.
 
     Args:
@@ -41,8 +39,8 @@ def robust_planes(
         rounds: Of weighting.
 
     Returns:
-        Tilt [rad], (P, 2); its standard uncertainty [rad], (P, 2); and the fraction of the weight that agrees with
-        it, (P,). NaN for fewer than three peaks, or peaks on one line.
+        Tilt [rad], (P, 2), and its standard uncertainty [rad], (P, 2); NaN for fewer than three peaks, or peaks on one
+        line.
     """
     there = weight > 0
 
@@ -76,9 +74,8 @@ def robust_planes(
     count = there.sum(1)
     covariance = inverse @ spread @ inverse * (flattened * count / np.clip(count - 2, 1, None))[:, None, None]
     sigma = np.sqrt(np.einsum("pii->pi", covariance))
-    share = used.sum(1) / np.clip(weight.sum(1), 1e-300, None)
     nothing = np.where(sane, 0.0, np.nan)[:, None]
-    return solved + nothing, sigma + nothing, np.where(sane, share, 0.0)
+    return solved + nothing, sigma + nothing
 
 
 def of_peaks(peaks: Peaks, centres: np.ndarray, dq: float) -> tuple[np.ndarray, np.ndarray]:
@@ -97,5 +94,5 @@ def of_peaks(peaks: Peaks, centres: np.ndarray, dq: float) -> tuple[np.ndarray, 
         some = peaks.of_patterns(start, stop)
         q = (some.positions - centres[start:stop][some.pattern]) * dq
         _, q, qz, weight = some.side_by_side(stop - start, q, some.qz, np.clip(some.intensity, 0, None))
-        tilts[start:stop], sigmas[start:stop], _ = robust_planes(q, qz, weight)
+        tilts[start:stop], sigmas[start:stop] = robust_planes(q, qz, weight)
     return tilts, np.hypot(sigmas, COMMON)
