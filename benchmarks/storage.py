@@ -24,7 +24,7 @@ from fourdcrystal.crystals import Crystal
 from fourdcrystal.precision import PATTERN_STEP, rounded
 from fourdcrystal.reader import StoreReader
 from fourdcrystal.settings import Settings
-from fourdcrystal.simulation import Simulated
+from fourdcrystal.simulation import Patterns
 
 RECIPES = {
     "demo, 128 x 128": {
@@ -234,7 +234,7 @@ def written(store: Path, crystal: Crystal, settings: Settings) -> np.ndarray:
     class Copying(production.Instrument):
         """An instrument that keeps a copy of its patterns before they are rounded."""
 
-        def simulate(self, *args: Any) -> Simulated:
+        def simulate(self, *args: Any) -> Patterns:
             found = super().simulate(*args)
             exact.append(found.cbed)
             return found

@@ -11,9 +11,9 @@ def main() -> None:
     parser.add_argument("patterns", type=commandline.existing, help="folder of the stores")
     parser.add_argument("-o", "--output", type=Path, required=True, help="data card to write (Markdown)")
     args = parser.parse_args()
-    from fourdcrystal import datacard
+    from fourdcrystal import datacard, files
 
-    datacard.write(args.output, datacard.make(args.catalogue, args.patterns))
+    files.write_text(args.output, datacard.make(args.catalogue, args.patterns))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ def main() -> None:
     found = overview.gather(args.results)
     for path, content in ((args.page, overview.page), (args.figures, lambda f: json.dumps(f, indent=2) + "\n")):
         if path:
-            with files.replaced(path) as temporary:
-                temporary.write_text(content(found))
+            files.write_text(path, content(found))
     print(overview.text(found), end="")
 
 

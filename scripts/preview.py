@@ -12,11 +12,11 @@ def main() -> None:
     parser.add_argument("-n", type=commandline.count, default=96, help="quartets to show")
     parser.add_argument("-o", "--output", type=Path, required=True, help="page (.html) or picture (.png) to write")
     args = parser.parse_args()
-    from fourdcrystal import album, catalogue, gallery
+    from fourdcrystal import album, catalogue, files, gallery
 
     table = catalogue.read(args.catalogue)
     if args.output.suffix == ".html":
-        album.write(args.output, album.page(table, args.patterns, args.n))
+        files.write_text(args.output, album.page(table, args.patterns, args.n))
     else:
         chosen = [row for _, row in gallery.choose(table, args.n).iterrows()]
         gallery.draw(args.output, [(gallery.caption(row), *gallery.quartet(args.patterns, row)) for row in chosen])

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_up import row, write
 
-from fourdcrystal import album, catalogue
+from fourdcrystal import album, catalogue, files
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "preview.py"
 CHROMIUM = shutil.which("chromium")
@@ -29,7 +30,7 @@ def dataset(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(dataset):
     path = dataset / "quartets.html"
-    album.write(path, album.page(catalogue.read(dataset / "catalogue.parquet"), dataset / "patterns", 12))
+    files.write_text(path, album.page(catalogue.read(dataset / "catalogue.parquet"), dataset / "patterns", 12))
     return path
 
 
@@ -39,6 +40,16 @@ def test_the_page_holds_four_images_of_every_quartet_and_loads_nothing_from_else
     assert 6 <= shown <= 12
     assert text.count("data:image/png;base64,") == 4 * shown
     assert not re.findall(r"(?:src|href)=[\"']?https?:", text)
+
+
+def test_heights_are_coloured_where_there_are_reflections_and_rounding_is_not_blown_up(monkeypatch):
+    shares = []
+    monkeypatch.setattr(album, "png", lambda share, _: shares.append(share))
+    vg = np.array([[3.0, 0.0], [3.0, 0.0]])
+    for qz in ([[0.02, 0.5], [-0.02, 0.5]], [[1e-4, 0.5], [-1e-4, 0.5]]):
+        album.pictures((vg, vg, vg, np.array(qz)))
+    np.testing.assert_allclose(shares[3], [[1, 0.5], [0, 0.5]])
+    np.testing.assert_allclose(shares[7], 0.5, atol=0.01)
 
 
 def dom(address: str, profile: Path) -> str:

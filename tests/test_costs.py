@@ -61,6 +61,28 @@ def test_twice_the_semi_angles_take_twice_the_time_and_room(results):
     assert cost.bytes == 20_000
 
 
+def test_frozen_phonons_take_the_time_of_all_their_copies(results):
+    phonons = Settings.model_validate({"specimen": {"thermal": {"model": "frozen_phonon", "configurations": 5}}})
+    (cost,) = costs.estimate({"simulate": Planned(1, 1, 0)}, results, phonons)
+    assert cost.core_hours == pytest.approx(5 * 48 / 3600)
+
+
+def test_waves_cost_what_the_points_of_their_grid_cost():
+    coarse, fine = (
+        Settings.model_validate({"specimen": {"box": 50, "sampling": s, "seam_limit": 1}}) for s in (0.1, 0.097)
+    )
+    assert costs.work(fine) / costs.work(coarse) == pytest.approx((640 / 512) ** 2)  # the next grid that is fast
+
+
+def test_more_beams_cost_the_supercells_nothing_and_more_thickness_does(results):
+    record(results, "supercells/Si", 2, 2)
+    planned = {"supercells": Planned(1, 1, 0)}
+    beams = Settings.model_validate({"microscope": {"semiangle_cutoff": [2, 2.1]}})
+    thick = Settings.model_validate({"specimen": {"thickness": [100, 400]}})
+    spent = [costs.estimate(planned, results, settings)[0].core_hours for settings in (beams, thick)]
+    assert spent == pytest.approx([2 / 3600, 2 * 2 / 3600])
+
+
 def test_gpu_hours_are_told_only_by_jobs_that_had_a_gpu(results):
     (without,) = costs.estimate({"simulate": Planned(10, 10, 1)}, results, Settings())
     assert without.gpu_hours is None
@@ -81,6 +103,13 @@ def test_a_job_of_many_crystals_is_judged_by_its_own_kind_where_there_is_one(res
     (results / "shards" / "shard-0.json").write_text(json.dumps(dict.fromkeys("abcd", "crc")))
     (cost,) = costs.estimate({"simulate_shard": Planned(5, 100, 0)}, results, Settings())
     assert cost.core_hours == pytest.approx(100 * 50 / 3600)
+
+
+def test_a_job_of_many_crystals_that_was_begun_again_says_nothing(results):
+    record(results, "simulate_shard/shard-0", 200, 100)  # from before; its record went with the new beginning
+    (cost,) = costs.estimate({"simulate_shard": Planned(5, 100, 0)}, results, Settings())
+    assert (cost.core_hours, cost.records) == (None, 2)
+    assert "ask again" in costs.table([cost])
 
 
 def test_what_was_never_run_is_unknown_and_left_out_of_the_total(results):

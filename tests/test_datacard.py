@@ -47,6 +47,11 @@ def test_a_quartet_is_read_in_five_lines_without_this_package(dataset, number):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_example_names_energies_and_thicknesses_to_the_last_digit():
+    values = {"crystal": "Si-1", "energy": 300001.5, "semiangle": 2.0, "thickness": 1234567.5}
+    assert ".sel(energy=300001.5, semiangle=2.0, thickness=1234567.5)" in datacard.READING.format(**values)
+
+
 def test_a_card_of_a_stale_data_set_is_refused(dataset):
     write(dataset / "patterns" / "Si-2.zarr", seed=5)
     with pytest.raises(InputError, match="is stale"):

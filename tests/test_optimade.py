@@ -201,6 +201,14 @@ class _Tomorrow:
         return "2999-01-01"
 
 
+def test_a_cache_is_closed_at_the_end_of_its_block(tmp_path):
+    with downloads.Downloads(tmp_path / "cache.sqlite", "cache") as cache:
+        cache.add({"1": {"id": "1"}})
+        assert cache.document("1") == {"id": "1"}
+    with pytest.raises(InputError, match="closed"):
+        cache.document("1")
+
+
 def test_on_a_full_disk_the_cache_keeps_whole_pages(address, tmp_path, small_disk_for_caches):
     said = r"crystals\.optimade\.cache: .* \(database or disk is full\)"
     with small_disk_for_caches(pages=12), pytest.raises(InputError, match=said) as caught:

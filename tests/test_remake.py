@@ -132,9 +132,23 @@ def test_a_damaged_store_is_not_taken_over(tmp_path):
     dumped = recipe().model_dump(mode="json", include=set(PATTERN_SECTIONS))
     assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION) is not None
     assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION + 1) is None
+    kept = (path / "seam_fraction").rename(tmp_path / "seam_fraction")
+    assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION) is None
+    kept.rename(path / "seam_fraction")
     zarr.open_group(path, mode="r+", use_consolidated=False)["seam_fraction"][...] = 0
     assert earlier.usable(path, silicon(), dumped, PATTERNS_VERSION) is None
     assert earlier.usable(tmp_path / "nothing.zarr", silicon(), dumped, PATTERNS_VERSION) is None
+
+
+def test_a_version_that_changed_labels_alone_takes_over_the_patterns_before_it(tmp_path, monkeypatch):
+    path = tmp_path / "Si-1.zarr"
+    monkeypatch.setattr(production, "PATTERNS_VERSION", 5)
+    make(path, recipe())
+    calls = simulated(monkeypatch)
+    monkeypatch.setattr(production, "PATTERNS_VERSION", 6)
+    make(path, recipe())
+    assert calls == []
+    assert stores.metadata(path)["versions"]["patterns"] == 6
 
 
 def remade(folder: Path, ids: list[str], number: int) -> str:

@@ -86,6 +86,7 @@ BAD = [
     ({"specimen": {"thickness": 101, "slice_thickness": 2}}, "thickness", "not a multiple of slice_thickness"),
     ({"specimen": {"box": -3}}, "specimen.box", "greater than"),
     ({"specimen": {"seam_margin": 1e-3}}, "seam_margin", "is 0 or at least 0.5"),
+    ({"orientations": {"mistilt": 0}}, "orientations.mistilt", "greater than 0"),
     ({"orientations": {"unrotated": False, "zone_axes": 0, "random": 0}}, "orientations", "no orientation at all"),
     ({"crystals": {"source": "cod"}}, "crystals.source", "'aflow', 'mp'"),
     ({"scans": {"mine": {}}}, "scans.mine", "needs either scan"),

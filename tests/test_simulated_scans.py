@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from fourdcrystal import correlation, recipe, scan_checks, scan_files, scan_truth, simulated_scans, strain
+from fourdcrystal import correlation, recipe, scan_checks, scan_files, scan_truth, simulated_scans, strain, supercell
 from fourdcrystal.crystals import Crystal
 from fourdcrystal.errors import InputError
 from fourdcrystal.scan_settings import Simulated
 
 STRUCTURE = Structure.from_spacegroup("F-43m", Lattice.cubic(5.41), ["Zn", "S"], [[0, 0, 0], [0.25, 0.25, 0.25]])
+BOX = np.array([50.0, 50.0, 20.0])
 CRYSTAL = Crystal("ZnS", STRUCTURE, "AB_cF8_216_c_a", 216, "cubic", {})
 SETTINGS = {
     "specimen": {"thickness": [20], "box": 50},
@@ -34,6 +35,14 @@ def path(tmp_path_factory):
     made = tmp_path_factory.mktemp("scan") / "thin.npz"
     simulated_scans.make(made, CRYSTAL, "thin", recipe.validate(SETTINGS, "test"), jobs=1)
     return made
+
+
+def test_every_supercell_of_a_scan_is_checked(monkeypatch):
+    monkeypatch.setattr(supercell, "cut", lambda *a: supercell.Supercell(np.zeros((2, 3)), np.array([30, 16]), BOX))
+    settings = recipe.validate(SETTINGS, "test")
+    simulated_scans._prepare(STRUCTURE, settings.scans["thin"].simulate, settings)
+    with pytest.raises(RuntimeError, match="atoms of element"):
+        simulated_scans._position(0, np.eye(2), np.zeros(2))
 
 
 def test_disks_of_a_thin_strained_tilted_crystal_are_where_the_truth_says(path):

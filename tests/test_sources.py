@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from pymatgen.core import Composition, Element, Lattice, Structure
 
-from fourdcrystal import collection, sources
+from fourdcrystal import collection, sources, structurefiles
 from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.errors import InputError
 
@@ -111,6 +111,41 @@ def test_a_parquet_table_gives_one_crystal_per_row(tmp_path):
     assert (three.structure, three.problem) == (None, sources.NO_ELEMENT)
     assert (four.structure, four.problem) == (None, sources.UNREADABLE)
     assert two.source["id"].endswith("table.parquet#mp-2")
+
+
+def test_a_damaged_page_and_a_missing_id_of_a_parquet_table_are_refused(tmp_path):
+    row = {"lattice": [3.0] * 3 + [90.0] * 3, "species": ["Po"], "frac": [0.0, 0.0, 0.0]}
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.Table.from_pylist([{"id": f"Po-{i}"} | row for i in range(2000)]), path)
+    content = bytearray(path.read_bytes())
+    content[10:60] = b"\xff" * 50
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"table\.parquet: can't be read as a parquet table"):
+        from_files(path)
+    pq.write_table(pa.Table.from_pylist([{"id": "Po-1"} | row, {"id": None} | row]), path)
+    with pytest.raises(InputError, match=r"table\.parquet: has a row without an id"):
+        from_files(path)
+
+
+def test_a_structure_without_atoms_is_none(tmp_path):
+    assert sources.ordered(Structure(Lattice.cubic(3), [], [])) == (None, sources.NO_ATOMS)
+    row = pa.table({"id": ["empty"], "lattice": [[3.0] * 3 + [90.0] * 3], "species": [[]], "frac": [[]]})
+    pq.write_table(row, tmp_path / "table.parquet")
+    assert [entry.problem for entry in from_files(tmp_path / "table.parquet")] == [sources.NO_ATOMS]
+
+
+def test_the_file_of_a_structure_is_known_whatever_signs_its_path_has(tmp_path):
+    folder = tmp_path / "C#structures"
+    folder.mkdir()
+    two = folder / "two#1.json"
+    two.write_text(json.dumps([SALT.as_dict(), SALT.as_dict()]))
+    SALT.to(str(folder / "salt.cif"))
+    for entry, file in zip(from_files(folder), ("salt.cif", "two#1.json", "two#1.json"), strict=True):
+        assert structurefiles.of_source(entry.source["id"]) == folder / file
+    assert structurefiles.of_source(f"{folder}/gone.cif") == folder / "gone.cif"
+    listed = {"salt": f"{folder}/salt.cif"}
+    settings = Crystals(source="files", files={"paths": [folder]})
+    assert "salt.cif" in collection.content(settings, listed)
 
 
 def test_a_truncated_parquet_table_is_refused(tmp_path):

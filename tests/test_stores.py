@@ -25,7 +25,7 @@ def test_a_store_opens_in_xarray_with_named_dimensions_units_and_recipe_and_with
         assert opened[name].attrs.get("units", "") == units
         # images are stored in half precision, but not computed with in it
         assert kind == "string" or opened[name].dtype == ("float64" if kind == "float16" else kind)
-    assert set(opened.coords) == {*layout.DESCRIBED.split(), *layout.AXES}
+    assert set(opened.coords) == {*layout.DESCRIBED.split(), *layout.PATTERN[1:], *layout.IMAGE}
     assert float(opened.qx[SHAPE[0] // 2]) == 0 == float(opened.qy[SHAPE[1] // 2])
     assert opened.attrs["recipe"]["seed"] == 0
     assert opened.attrs["crystal"]["source"] == silicon().source
@@ -70,14 +70,14 @@ def test_patterns_are_rounded_by_less_than_the_stated_error():
 
 
 def test_heights_of_both_signs_and_numbers_as_large_as_half_precision_holds_are_rounded_alike():
-    exact = np.array([0.0, 3e-5, 0.00371, 0.7123, 65000.0], np.float32)
+    exact = np.array([0.0, 3e-5, 0.00371, 0.7123, 65471.99], np.float32)
     there, back = rounded(exact, HEIGHT_STEP), rounded(-exact, HEIGHT_STEP)
     np.testing.assert_array_equal(there, -back)
     np.testing.assert_array_equal(there.astype(float)[:3], np.round(exact[:3] / HEIGHT_STEP) * HEIGHT_STEP)
     assert (np.abs(there[3:] - exact[3:]) <= exact[3:] / 512).all()
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e5])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 65472, 65503, 1e5])
 def test_what_half_precision_cannot_hold_is_never_stored(value):
     with pytest.raises(ValueError, match="not finite, or too large"):
         rounded([0.5, value], PATTERN_STEP)

@@ -14,6 +14,7 @@ import zarr
 from made_up import row, write
 
 from fourdcrystal import catalogue, checksums, sheet, verification
+from fourdcrystal.errors import InputError
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "verify.py"
 NAMES = ("Si-1", "Si-2")
@@ -107,6 +108,13 @@ def test_swapped_missing_and_forgotten_stores_are_found(dataset):
     assert any(p.startswith(f"{second}: is missing") for p in map(str, verification.verify(dataset).problems))
     write(dataset / "patterns" / "Si-3.zarr")
     assert verification.verify(dataset).others == [str(dataset / "patterns" / "Si-3.zarr")]
+
+
+def test_a_catalogue_that_is_there_but_cannot_be_read_does_not_pass_for_none(dataset):
+    (dataset / "catalogue.parquet").unlink()
+    (dataset / "catalogue.parquet").mkdir()
+    with pytest.raises(InputError, match=r"catalogue\.parquet can't be read"):
+        verification.verify(dataset)
 
 
 def test_splits_that_let_a_network_see_what_it_is_tested_on_are_found(dataset):

@@ -3,4 +3,4 @@
 __version__ = "0.1.0"
 
 # Raise it when simulated numbers change: every store is then made again. tests/test_simulation.py compares.
-PATTERNS_VERSION = 5
+PATTERNS_VERSION = 6

@@ -5,7 +5,6 @@ import html
 import io
 import json
 from importlib.resources import files as package_files
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fourdcrystal import gallery, plots
-from fourdcrystal.files import replaced
 from fourdcrystal.places import Location
 
 NAMES = ("probe", "cbed", "vg", "qz")
@@ -40,12 +38,12 @@ def png(shares: NDArray[np.floating], colours: str) -> str:
 def pictures(images: gallery.Images) -> dict[str, str]:
     """The four images of a quartet on the scales of the gallery."""
     probe, cbed, vg, qz = images
-    height = max(float(np.abs(qz).max()), 1e-3)
+    defined, height = gallery.heights(vg, qz)
     scaled = (
         np.sqrt(np.clip(probe, 0, 1)),
         np.clip(cbed / cbed.max(), 0, 1) ** 0.3,
         np.sqrt(np.clip(vg / max(float(vg.max()), 1e-3), 0, 1)),
-        0.5 + 0.5 * qz / height,
+        0.5 + 0.5 * defined.filled(0) / height,
     )
     colours = (plots.DIFFRACTION, plots.DIFFRACTION, "viridis", plots.SIGNED)
     return {name: png(shares, colour) for name, shares, colour in zip(NAMES, scaled, colours, strict=True)}
@@ -66,7 +64,7 @@ def entry(number: int, row: pd.Series, images: gallery.Images) -> dict[str, Any]
         "thickness": round(float(row["thickness_A"]), 3),
         "intensity": round(float(row["intensity"]), 4),
         "vgmax": round(float(images[2].max()), 2),
-        "qzmax": round(float(np.abs(images[3]).max()), 4),
+        "qzmax": round(float(np.abs(gallery.heights(*images[2:])[0]).max()), 4),
         **pictures(images),
     }
 
@@ -86,9 +84,3 @@ def page(catalogue: pd.DataFrame, patterns: Location, most: int) -> str:
     # a "<" could begin what ends the script inside the page, or a comment that swallows its end
     content = json.dumps(entries, ensure_ascii=False).replace("<", "\\u003c")
     return template.replace("{{about}}", html.escape(about)).replace("{{entries}}", content)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a page, whole or not at all."""
-    with replaced(path) as temporary:
-        temporary.write_text(text)

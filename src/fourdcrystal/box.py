@@ -20,12 +20,27 @@ from fourdcrystal.instrument_settings import (
     Microscope,
     Specimen,
     box_edge,
+    wave_sampling,
 )
-from fourdcrystal.propagation import Grid
+from fourdcrystal.propagation import Grid, fast_length
 
 LEAST, LARGEST = 40.0, 1000.0  # Å; edges that are chosen from
 VACUUM_SHARE = 0.5  # of the limit: a crystal spreads the beam, so a probe may not use up the limit before it enters
 FINENESS = 4  # points across the margin
+
+
+def grid(specimen: Specimen, detector: DetectorSettings) -> Grid:
+    """The grid of the waves in a box."""
+    edge = box_edge(specimen, detector)
+    return Grid(fast_length(edge / wave_sampling(specimen, detector)), edge)
+
+
+def reach(specimen: Specimen, detector: DetectorSettings) -> float:
+    """Largest |q| at which there can be an electron on the detector [1/Å].
+
+    The wave ends at a circle, which may leave out corners of the frame; labels must not ask for peaks in that darkness.
+    """
+    return min(detector.corner, grid(specimen, detector).limit)
 
 
 def vacuum_fraction(edge: float, energy: float, semiangle: float, microscope: Microscope, margin: float) -> float:
@@ -42,11 +57,11 @@ def vacuum_fraction(edge: float, energy: float, semiangle: float, microscope: Mi
         return 0.0
     radius = semiangle * 1e-3 / wavelength(energy)
     points = max(FINENESS * edge / margin, 2 * (radius * edge + 2))
-    grid = Grid(8 * math.ceil(points / 8), edge)
-    wave = np.fft.fft2(probe.pupil(grid, energy, semiangle, microscope))  # its middle is at 0: the faces are at n / 2
+    fine = Grid(8 * math.ceil(points / 8), edge)
+    wave = np.fft.fft2(probe.pupil(fine, energy, semiangle, microscope))  # its middle is at 0: the faces are at n / 2
     intensity = np.abs(wave) ** 2
-    near = round(margin / grid.sampling)
-    inner = np.r_[0 : grid.n // 2 - near, grid.n - grid.n // 2 + near : grid.n]
+    near = round(margin / fine.sampling)
+    inner = np.r_[0 : fine.n // 2 - near, fine.n - fine.n // 2 + near : fine.n]
     return float(1 - intensity[np.ix_(inner, inner)].sum() / intensity.sum())
 
 

@@ -11,7 +11,7 @@ from fourdcrystal.classification import Classified
 from fourdcrystal.crystal_settings import Crystals
 from fourdcrystal.crystals import SYSTEMS, crystal_system
 from fourdcrystal.errors import InputError
-from fourdcrystal.files import replaced
+from fourdcrystal.files import write_text
 from fourdcrystal.limits import REASONS, rejection
 from fourdcrystal.selection import Candidate
 from fourdcrystal.sheet import SPLITS, Row
@@ -144,8 +144,7 @@ def count(rows: Sequence[Row]) -> dict[str, Any]:
 
 def write(path: str | Path, content: dict[str, Any]) -> None:
     """Write counts as JSON, whole or not at all."""
-    with replaced(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def plot(path: str | Path, content: dict[str, Any]) -> None:

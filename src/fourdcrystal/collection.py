@@ -14,7 +14,7 @@ from fourdcrystal.crystals import structure_from_dict, structure_to_dict
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced
 from fourdcrystal.sources import Entry, origin
-from fourdcrystal.structurefiles import members
+from fourdcrystal.structurefiles import members, of_source
 
 _ORIGIN = ("name", "database_version", "licence", "citation")
 SCHEMA = pa.schema(
@@ -68,7 +68,7 @@ def content(crystals: Crystals, only: Mapping[str, str] | None = None) -> str:
     options = {} if chosen is None else chosen.model_dump(mode="json", exclude={"cache", "batch", "offline"})
     files: list[Path] = []
     if crystals.source == "files":
-        named = crystals.files.paths if only is None else [Path(s.split("#")[0]) for s in only.values()]
+        named = crystals.files.paths if only is None else [of_source(s) for s in only.values()]
         files = sorted({member for path in named for member in members(path)})
     states = [[str(f), f.stat().st_mtime_ns, f.stat().st_size] for f in files]
     return json.dumps([crystals.source, options, None if only is None else sorted(only.items()), states])

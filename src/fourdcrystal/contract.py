@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fourdcrystal import labels
 from fourdcrystal.contents import Contents
 from fourdcrystal.instrument_settings import DetectorSettings
-from fourdcrystal.layout import ARRAYS, IMAGE, dimensions
+from fourdcrystal.layout import ARRAYS, IMAGE, asked
 from fourdcrystal.precision import HEIGHT_STEP, POTENTIAL_STEP, single
 from fourdcrystal.settings import Labels
 
@@ -46,12 +46,11 @@ def breaches(found: Contents, content: Mapping[str, Any]) -> Iterator[Breach]:
 def _layout(found: Contents, gathered: Mapping[str, Any]) -> Iterator[Breach]:
     """Names, dimensions, types, units and shapes."""
     sizes: dict[str, int] = {"index": 3, "axis": 3, "crystal_axis": 3}
-    by_thickness = len(found.about.get("vg", {}).get("shape", ())) == 5
-    for name, (_, kind, units, _) in ARRAYS.items():
+    for name, (dims, kind, units, _) in ARRAYS.items():
         if name not in found.about:
             yield name, "is missing"
             continue
-        about, dims = found.about[name], dimensions(name, by_thickness)
+        about = found.about[name]
         if gathered.get(name) != about:
             yield name, "its metadata differ from those gathered in zarr.json"
         if tuple(about["dimension_names"]) != dims:
@@ -83,13 +82,7 @@ def _coordinates(small: Mapping[str, NDArray[Any]]) -> Iterator[Breach]:
 
 def _recipe(small: Mapping[str, NDArray[Any]], recipe: Mapping[str, Any]) -> Iterator[Breach]:
     """The axes are those that the recipe asks for."""
-    microscope = recipe["microscope"]
-    asked = {
-        "energy": microscope["energy"],
-        "semiangle": microscope["semiangle_cutoff"],
-        "thickness": recipe["specimen"]["thickness"],
-    }
-    for name, values in asked.items():
+    for name, values in asked(recipe).items():
         if small[name].tolist() != list(values):
             yield name, f"is {small[name].tolist()}, but the recipe says {values}"
     detector = DetectorSettings.model_validate(recipe["detector"])

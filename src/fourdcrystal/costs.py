@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from fourdcrystal import recipe
-from fourdcrystal.instrument_settings import box_edge, wave_sampling
+from fourdcrystal import box, places, recipe
+from fourdcrystal.instrument_settings import box_edge
 from fourdcrystal.settings import Settings
 
 HOUR = 3600.0
 SAMPLE = 20  # stores whose sizes are looked at; more would make a dry run wait for the file system
-SIMULATION = ("supercells", "simulate", "simulate_shard")  # whose work grows with the recipe
 STORING = ("simulate", "simulate_shard")
 
 
@@ -80,24 +79,42 @@ def _number(text: str) -> float:
 
 
 def work(settings: Settings) -> float:
-    """Arithmetic per crystal: pixels of every wave in every slice, over all orientations (pixel-slices)."""
-    edge, sampling = box_edge(settings.specimen, settings.detector), wave_sampling(settings.specimen, settings.detector)
-    slices = settings.specimen.thickness[-1] / settings.specimen.slice_thickness
-    return quartets(settings) / len(settings.specimen.thickness) * slices * (edge / sampling) ** 2
+    """Arithmetic per crystal: points of every wave in every slice of every displaced copy (point-slices)."""
+    specimen = settings.specimen
+    copies = specimen.thermal.configurations if specimen.thermal.model == "frozen_phonon" else 1
+    slices = copies * specimen.thickness[-1] / specimen.slice_thickness
+    points = box.grid(specimen, settings.detector).n ** 2
+    return quartets(settings) / len(specimen.thickness) * slices * points
+
+
+def volume(settings: Settings) -> float:
+    """Volume of a crystal's supercells [Å³]: their atoms grow with it, whatever beams go through them."""
+    specimen = settings.specimen
+    return orientations(settings) * box_edge(specimen, settings.detector) ** 2 * specimen.thickness[-1]
+
+
+def orientations(settings: Settings) -> int:
+    """Orientations per crystal."""
+    turned = settings.orientations
+    return turned.unrotated + turned.zone_axes + turned.mistilted + turned.random
 
 
 def quartets(settings: Settings) -> int:
     """Quartets per crystal."""
-    turned, beam = settings.orientations, settings.microscope
-    orientations = turned.unrotated + turned.zone_axes + turned.mistilted + turned.random
-    return orientations * len(beam.energy) * len(beam.semiangle_cutoff) * len(settings.specimen.thickness)
+    beam, planes = settings.microscope, settings.specimen.thickness
+    return orientations(settings) * len(beam.energy) * len(beam.semiangle_cutoff) * len(planes)
+
+
+# rules whose work grows with the recipe, and what it grows with
+SIMULATION = {"supercells": volume, "simulate": work, "simulate_shard": work}
 
 
 def estimate(planned: Mapping[str, Planned], results: str | Path, settings: Settings) -> list[Cost]:
     """Costs of planned jobs, from those that ran before.
 
     Core-hours are CPU time, or wall time where that is longer. GPU-hours are wall times of jobs that held a GPU. Times
-    of simulations recorded with another recipe are scaled by :func:`work`, sizes of stores by their quartets' pixels.
+    of simulations recorded with another recipe are scaled by :func:`work`, those of supercells by :func:`volume`, sizes
+    of stores by their quartets' pixels.
 
     Args:
         planned: Jobs to come, by rule.
@@ -110,49 +127,52 @@ def estimate(planned: Mapping[str, Planned], results: str | Path, settings: Sett
     folder = Path(results)
     done: dict[str, list[Job]] = {}
     for job in read(folder / "benchmarks"):
+        if job.rule == "simulate_shard" and not _record(folder, job).exists():
+            continue  # it has been begun again: for how many crystals these times are isn't known
         done.setdefault(job.rule, []).append(job)
     size, made = _stores(folder / "patterns")
-    growth = work(settings) / work(made) if made else 1.0
+    growth = {rule: grows(settings) / grows(made) if made else 1.0 for rule, grows in SIMULATION.items()}
     pixels = _pixels(settings) / _pixels(made) if made else 1.0
     costs = []
     for rule, plan in planned.items():
-        simulates = rule in SIMULATION
-        units = plan.crystals if simulates else plan.jobs
-        sources = [done.get(rule, [])]
-        if rule == "simulate_shard" and not sources[0]:  # what it does, one crystal at a time
-            sources = [done.get(part, []) for part in ("supercells", "simulate")]
-        scale = units * (growth if simulates else 1.0) / HOUR
-        cores = [_per_unit(jobs, folder, gpu=False) for jobs in sources]
-        gpus = [_per_unit([job for job in jobs if job.gpus], folder, gpu=True) for jobs in sources[-1:]]
+        units = plan.crystals if rule in SIMULATION else plan.jobs
+        parts = [rule]
+        if rule == "simulate_shard" and rule not in done:  # what it does, one crystal at a time
+            parts = ["supercells", "simulate"]
+        scales = [units * growth.get(part, 1.0) / HOUR for part in parts]
+        cores = [_per_unit(done.get(part, []), folder, gpu=False) for part in parts]
+        held = [job for job in done.get(parts[-1], []) if job.gpus]
+        gpus = _per_unit(held, folder, gpu=True)
         costs.append(
             Cost(
                 rule,
                 plan.jobs,
-                _scaled(scale, cores),
-                _scaled(scale * plan.gpus, gpus) if plan.gpus else 0.0,
+                _sum(scales, cores),
+                _sum([scales[-1] * plan.gpus], [gpus]) if plan.gpus else 0.0,
                 None if size is None else plan.crystals * size * pixels if rule in STORING else 0.0,
-                len(sources[-1]),
+                len(done.get(parts[-1], [])),
             )
         )
     return costs
 
 
-def _scaled(factor: float, seconds: list[float | None]) -> float | None:
-    """A factor times the sum; none where one of them is."""
-    known = [s for s in seconds if s is not None]
-    return factor * sum(known) if len(known) == len(seconds) else None
+def _sum(factors: list[float], seconds: list[float | None]) -> float | None:
+    """Seconds, each times its factor; none where one of them is."""
+    known = [factor * s for factor, s in zip(factors, seconds, strict=True) if s is not None]
+    return sum(known) if len(known) == len(seconds) else None
 
 
 def _per_unit(jobs: list[Job], results: Path, gpu: bool) -> float | None:
     """Mean seconds per crystal of simulations, per job of other rules; none without records."""
     if not jobs:
         return None
-    units = [_crystals(results / "shards" / f"{job.name}.json") if job.rule == "simulate_shard" else 1 for job in jobs]
+    units = [len(json.loads(_record(results, job).read_text())) if job.rule == "simulate_shard" else 1 for job in jobs]
     return sum(job.s if gpu else max(job.s, job.cpu_s) for job in jobs) / sum(units)
 
 
-def _crystals(record: Path) -> int:
-    return len(json.loads(record.read_text()))
+def _record(results: Path, job: Job) -> Path:
+    """What a job of several crystals says of each."""
+    return results / "shards" / f"{job.name}.json"
 
 
 def _stores(patterns: Path) -> tuple[float | None, Settings | None]:
@@ -160,7 +180,7 @@ def _stores(patterns: Path) -> tuple[float | None, Settings | None]:
     found = sorted(patterns.glob("*.zarr/zarr.json"), key=lambda path: path.stat().st_mtime_ns)[-SAMPLE:]
     if not found:
         return None, None
-    sizes = [sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file()) for path in found]
+    sizes = [sum(places.at(path.parent).sizes().values()) for path in found]
     made = json.loads(found[-1].read_text())["attributes"]["recipe"]
     return sum(sizes) / len(sizes), recipe.validate(made, str(found[-1]))
 

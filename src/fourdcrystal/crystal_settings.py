@@ -83,6 +83,8 @@ class Crystals(Section):
     total: int | None = Quantity(None, "crystals", "scale the square-root law to this total; none: as it is", ge=1)
     per_class_min: int = Quantity(1, "crystals", "at least this many of each prototype, if there are", ge=0)
     per_class_max: int | None = Quantity(None, "crystals", "at most this many of each prototype", ge=1)
-    stratify: bool = Field(False, description="spread the selection of a class over its crystal systems")
+    stratify: bool = Field(
+        False, description="share the total among crystal systems, and spread each class over its own"
+    )
     other: bool = Field(True, description="keep crystals of no known prototype as the class 'other'")
     split: Split = Split()

@@ -11,11 +11,10 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.core.structure import StructureError
 
 from fourdcrystal.errors import InputError
-from fourdcrystal.files import replaced
-from fourdcrystal.sheet import Row
+from fourdcrystal.files import write_text
+from fourdcrystal.sheet import ID, Row
 from fourdcrystal.sources import Entry
 
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 _FORMAT = "fourdcrystal crystal 1"
 
@@ -107,8 +106,7 @@ def write(path: str | Path, crystal: Crystal) -> None:
         "source": crystal.source,
         "structure": structure_to_dict(crystal.structure),
     }
-    with replaced(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read(path: str | Path) -> Crystal:

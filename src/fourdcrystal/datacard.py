@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fourdcrystal import catalogue, stores
-from fourdcrystal.files import replaced
+from fourdcrystal import catalogue, places, stores
+from fourdcrystal.layout import asked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ With xarray, nothing is read before it is used:
 import xarray
 
 store = xarray.open_zarr("patterns/{crystal}.zarr")
-pattern = store.cbed.isel(orientation=0).sel(energy={energy:g}, semiangle={semiangle:g}, thickness={thickness:g})
+pattern = store.cbed.isel(orientation=0).sel(energy={energy!r}, semiangle={semiangle!r}, thickness={thickness!r})
 print(store.attrs["crystal"]["formula"], dict(store.sizes), float(pattern.sum()))
 ```
 
@@ -44,12 +44,6 @@ A row of `pandas.read_parquet("catalogue.parquet")` says where a quartet is: its
 """
 
 
-def write(path: Path, card: str) -> None:
-    """Write a data card, whole or not at all."""
-    with replaced(path) as temporary:
-        temporary.write_text(card)
-
-
 def make(path: Path, patterns: Path) -> str:
     """The data card of a data set, in Markdown.
 
@@ -65,14 +59,7 @@ def make(path: Path, patterns: Path) -> str:
     crystals = table.drop_duplicates("crystal")
     about = [stores.metadata(patterns / f"{crystal}.zarr") for crystal in crystals["crystal"]]
     recipe, versions = about[0]["recipe"], about[0]["versions"]
-    size = sum(
-        f.stat().st_size for c in crystals["crystal"] for f in (patterns / f"{c}.zarr").rglob("*") if f.is_file()
-    )
-    first = {
-        "energy": recipe["microscope"]["energy"],
-        "semiangle": recipe["microscope"]["semiangle_cutoff"],
-        "thickness": recipe["specimen"]["thickness"],
-    }
+    size = sum(sum(places.at(patterns / f"{crystal}.zarr").sizes().values()) for crystal in crystals["crystal"])
     detector = recipe["detector"]
     shape = f"{detector['shape'][0]} x {detector['shape'][1]}"
     parts = [
@@ -85,7 +72,8 @@ def make(path: Path, patterns: Path) -> str:
         _lines(_ranges(table, recipe)),
         "## Splits\n",
         _table(("split", "crystals", "prototypes", "quartets"), _splits(table)),
-        "Splits are by crystal. Prototypes of `test_prototype` are in no other split.\n",
+        "Splits are by crystal. Prototypes of `test_prototype` are in no other split. `other` is no prototype: its "
+        "crystals are held out by space group and Wyckoff positions.\n",
         "## Classes\n",
         _table(("prototype", "crystals", "quartets", "split"), _classes(table)),
         "## Sources and licences\n",
@@ -93,10 +81,7 @@ def make(path: Path, patterns: Path) -> str:
         "Every store names its crystal's source, id, licence and citation in its attributes (`crystal.source`)."
         " Patterns are derived from these structures: pass the attribution on.\n",
         "## Reading\n",
-        READING.format(
-            crystal=table["crystal"].iloc[0],
-            **{name: first[name][0] for name in ("energy", "semiangle", "thickness")},
-        ),
+        READING.format(crystal=table["crystal"].iloc[0], **{name: values[0] for name, values in asked(recipe).items()}),
         "The format is described in docs/data_format.md of 4D-Crystal. `python scripts/verify.py FOLDER` checks every"
         " byte, `python scripts/remake.py --row N` makes any quartet again.\n",
         "## Limits\n",

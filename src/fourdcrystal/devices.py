@@ -9,6 +9,7 @@ import numpy as np
 from fourdcrystal import gpus
 
 SHARE = 0.9  # of the free memory that is used: allocators lose some to fragments
+KEPT = 3  # arrays for each wave between the steps: itself, its spectrum, and two intensities of half the size
 TEMPORARY = 3  # arrays for each wave in the middle of a step: transform, its work area, product
 
 
@@ -44,8 +45,8 @@ def batch(free: int, array: int, waves: int, resident: int) -> int:
     Args:
         free: Free bytes.
         array: Bytes of one wave.
-        waves: How many there are to share a potential; each needs two arrays between the steps.
+        waves: How many there are to share a potential.
         resident: Bytes of everything else.
     """
-    left = SHARE * free - resident - 2 * waves * array
+    left = SHARE * free - resident - KEPT * waves * array
     return max(1, min(waves, int(left // (TEMPORARY * array))))

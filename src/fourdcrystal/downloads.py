@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from fourdcrystal.crystals import safe_id
@@ -135,6 +135,9 @@ class Downloads:
             row = self._connection.execute("SELECT document FROM documents WHERE id = ?", (id,)).fetchone()
         return None if row is None or row[0] is None else json.loads(zlib.decompress(row[0]))
 
-    def close(self) -> None:
-        """Close the file."""
+    def __enter__(self) -> Self:
+        """The file is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._connection.close()

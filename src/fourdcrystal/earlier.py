@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from fourdcrystal import checksums
 from fourdcrystal.crystals import Crystal, structure_to_dict
 from fourdcrystal.errors import InputError
+from fourdcrystal.layout import asked
 from fourdcrystal.reader import StoreReader
 
-AXES = ("energy", "semiangle", "thickness")
+SAME_PATTERNS = {6: 5}  # versions of the simulation that changed labels alone, and the versions before them
 
 
 class Earlier:
@@ -63,27 +64,26 @@ def usable(path: str | Path, crystal: Crystal, recipe: Mapping[str, Any], patter
     path = Path(path)
     try:
         reader = StoreReader(path)
-        whole = checksums.of_arrays(path).items() <= reader.attributes["checksums"].items()
+        recorded = dict(reader.attributes["checksums"])
+        recorded.pop(checksums.SELF, None)
+        whole = checksums.of_arrays(path) == recorded
     except (InputError, OSError):
         return None
     about = reader.attributes
-    if not whole or about["versions"]["patterns"] != patterns_version:
+    alike = {patterns_version, SAME_PATTERNS.get(patterns_version, patterns_version)}
+    if not whole or about["versions"]["patterns"] not in alike:
         return None
     if about["crystal"]["id"] != crystal.id or about["crystal"]["structure"] != structure_to_dict(crystal.structure):
         return None
     if _physics(about["recipe"]) != _physics(recipe):
         return None
-    wanted = [_asked(recipe)[name] for name in AXES]
-    there = [reader.array(name).tolist() for name in AXES]
-    if not all(set(w) <= set(t) for w, t in zip(wanted, there, strict=True)):
-        return None
-    return Earlier(reader, [[t.index(value) for value in w] for w, t in zip(wanted, there, strict=True)])
-
-
-def _asked(recipe: Mapping[str, Any]) -> dict[str, list[float]]:
-    microscope = recipe["microscope"]
-    values = (microscope["energy"], microscope["semiangle_cutoff"], recipe["specimen"]["thickness"])
-    return dict(zip(AXES, values, strict=True))
+    places = []
+    for name, wanted in asked(recipe).items():
+        there = reader.array(name).tolist()
+        if not set(wanted) <= set(there):
+            return None
+        places.append([there.index(value) for value in wanted])
+    return Earlier(reader, places)
 
 
 def _physics(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from fourdcrystal import PATTERNS_VERSION, checksums, collection, crystals, production, sheet, stores
 from fourdcrystal.crystals import Crystal
 from fourdcrystal.errors import InputError
-from fourdcrystal.files import replaced
+from fourdcrystal.files import write_text
 from fourdcrystal.progress import Progress
 from fourdcrystal.settings import PATTERN_SECTIONS, Settings
 
@@ -59,5 +59,4 @@ def make(structures: Path, listed: Path, ids: Sequence[str], patterns: Path, rec
             spent = None if memory is None else round(time.monotonic() - began, 2)
             made[id] = {"checksum": checksums.identity(store), "s": spent, "mem_MB": memory}
             progress.add(1)
-    with replaced(record) as path:
-        path.write_text(json.dumps(made, indent=1) + "\n")
+    write_text(record, json.dumps(made, indent=1) + "\n")

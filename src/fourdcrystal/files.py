@@ -29,6 +29,12 @@ def replaced(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text, whole or not at all."""
+    with replaced(path) as temporary:
+        temporary.write_text(text)
+
+
 @contextmanager
 def replaced_folder(path: str | Path) -> Iterator[Path]:
     """The same for a folder: an older one is moved aside only when the new one is complete.

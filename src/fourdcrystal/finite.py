@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from fourdcrystal import scattering, waves
 from fourdcrystal.potential import factors, spread
-from fourdcrystal.propagation import CUTOFF, Grid
+from fourdcrystal.propagation import Grid
 from fourdcrystal.supercell import Supercell
 from fourdcrystal.waves import DeviceWave, Wave
 
@@ -80,7 +80,7 @@ def finite_slices(
     wave = waves.wave(grid) if work is None else work
     sums, made, (along_x, along_y, _) = wave.samples(), wave.samples(), wave.places()
     flat = sums.view(np.float32).reshape(-1)
-    k_max = CUTOFF / 2 / grid.sampling
+    k_max = grid.limit
     r = np.hypot(grid.k_x[:, None], grid.k_y(wave.full))
     elements = []
     for number in np.unique(cell.numbers):

@@ -37,6 +37,19 @@ def choose(catalogue: pd.DataFrame, n: int) -> pd.DataFrame:
     return pd.DataFrame(rows).drop_duplicates()
 
 
+def heights(vg: NDArray[np.floating], qz: NDArray[np.floating]) -> tuple[np.ma.MaskedArray, float]:
+    """q_z where there is a reflection to have one, and the largest |q_z| of its colours [1/Å].
+
+    Between disks q_z says nothing, and on a zone axis it is rounding: neither may look like a crystal's tilt.
+
+    Args:
+        vg: Potential map [V], (qx, qy).
+        qz: Out-of-plane map [1/Å], (qx, qy).
+    """
+    defined = np.ma.masked_where(vg < 0.02 * vg.max(), qz)
+    return defined, max(float(np.abs(defined).max()), 0.01)
+
+
 def draw(path: str | Path, quartets: Sequence[tuple[str, Images, float]]) -> None:
     """Draw quartets side by side, one row each.
 
@@ -48,8 +61,7 @@ def draw(path: str | Path, quartets: Sequence[tuple[str, Images, float]]) -> Non
         for row, (words, (probe, cbed, vg, qz), dq) in zip(axes, quartets, strict=True):
             nx, ny = cbed.shape
             extent = tuple(dq * (edge - 0.5) for edge in (-(ny // 2), ny - ny // 2, nx - nx // 2, -(nx // 2)))
-            defined = np.ma.masked_where(vg < 0.02 * vg.max(), qz)
-            height = max(float(np.abs(defined).max()), 0.01)
+            defined, height = heights(vg, qz)
             shown = [
                 row[0].imshow(probe, extent=extent, cmap=plots.DIFFRACTION, norm=PowerNorm(0.5, 0, 1)),
                 row[1].imshow(cbed, extent=extent, cmap=plots.DIFFRACTION, norm=PowerNorm(0.3, 0, float(cbed.max()))),

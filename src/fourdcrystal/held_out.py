@@ -18,18 +18,16 @@ from pymatgen.core import Structure
 from fourdcrystal import (
     artefacts,
     correlation,
-    labels,
     orientation,
+    production,
     recipe,
-    reflections,
     rocking,
     scattering,
     seeds,
     source_aflow,
-    supercell,
 )
-from fourdcrystal.instrument_settings import box_edge
 from fourdcrystal.metrics import Truth
+from fourdcrystal.reflections import Reflections
 from fourdcrystal.samples import Sample, reflections_seen
 from fourdcrystal.settings import Settings
 from fourdcrystal.simulation import Instrument
@@ -100,16 +98,13 @@ def simulated(name: str, split: str, structure: Structure, made: Settings, seed:
     axes = orientation.zone_axes(structure, 2)[:AXES]
     for axis in (axes[i] for i in rng.permutation(len(axes))):
         rotation = orientation.tilted(*tilt) @ orientation.along_beam(structure, axis)
-        s_max = labels.CUTOFF * made.labels.sigma
-        found = reflections.reflections(structure, rotation, made.detector.corner, [energy], s_max, b)
+        found = production.table(structure, rotation, made)
         if _resolved(found):
             break
     else:
         return None
     instrument = Instrument(made.microscope, made.specimen, made.detector)
-    edge = box_edge(made.specimen, made.detector)
-    cell = supercell.cut(structure, rotation, (edge, edge), made.specimen.thickness[-1])
-    cbed = instrument.simulate(cell, b, rng).cbed[0]
+    cbed = instrument.simulate(production.supercell_of(structure, rotation, made), b, rng).cbed[0]
     images, probes, parts = [], [], []
     rows: list[dict[str, Any]] = []
     for i, angle in enumerate(made.microscope.semiangle_cutoff):
@@ -125,7 +120,7 @@ def simulated(name: str, split: str, structure: Structure, made: Settings, seed:
     return Sample(np.array(images), np.array(probes), np.full(len(rows), dq), pd.DataFrame(rows), true)
 
 
-def _resolved(found: reflections.Reflections) -> bool:
+def _resolved(found: Reflections) -> bool:
     """Whether the strong reflections are SPACING apart."""
     strong = found.g[np.abs(found.vg) > 0.02 * np.abs(found.vg[1:]).max(), :2]
     apart = np.linalg.norm(strong[:, None] - strong, axis=2)

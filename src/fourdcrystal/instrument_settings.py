@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fourdcrystal.sections import Ascending, Depth, Energy, Quantity, Section, Semiangle, automatic
 
-ANTIALIAS = 2 / 3  # abTEM keeps this fraction of the Nyquist frequency
+ANTIALIAS = 2 / 3  # of Nyquist's frequency; what waves keep (propagation.CUTOFF, abTEM's number) is a trifle less
 COARSEST_SAMPLING, FINEST_SAMPLING = 0.1, 0.05  # Å; what the wave's sampling is chosen from (decision 0022)
 LEAST_MARGIN = 0.5  # Å; what comes near the seam is counted on pixels of a quarter of the margin
 
@@ -158,7 +158,10 @@ def box_edge(specimen: Specimen, detector: DetectorSettings) -> float:
 
 
 def wave_sampling(specimen: Specimen, detector: DetectorSettings) -> float:
-    """Coarsest allowed real-space sampling of the wave [Å]: as set, or fine enough for every pixel of the detector."""
+    """Coarsest allowed real-space sampling of the wave [Å]: as set, or fine enough for the detector's longer side.
+
+    What lies farther out than that side, in the corners, is dark (:func:`fourdcrystal.box.reach`).
+    """
     if specimen.sampling is not None:
         return specimen.sampling
     return min(COARSEST_SAMPLING, ANTIALIAS / (2 * detector.half_width))

@@ -1,6 +1,6 @@
 """The layout of a store: its arrays with their dimensions, types and units, and what its axes mean."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,8 @@ FORMAT, FORMAT_VERSION = "4D-Crystal patterns", 1
 PATTERN = ("orientation", "energy", "semiangle", "thickness")
 IMAGE = ("qx", "qy")
 LABEL = ("orientation", "energy")
-AXES = ("energy", "semiangle", "thickness", *IMAGE)  # dimensions with coordinates of their own
 
-# name: dimensions, type, unit, meaning. A label depends on thickness only where labels.method makes it so.
+# name: dimensions, type, unit, meaning
 ARRAYS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "cbed": ((*PATTERN, *IMAGE), "float16", "1", "diffraction intensity over the vacuum probe's maximum"),
     "probe": (("energy", "semiangle", *IMAGE), "float16", "1", "vacuum probe over its maximum"),
@@ -58,7 +57,6 @@ class Axes:
         thickness: Exit planes [Å].
         shape: Pixels along qx and qy.
         dq: Size of a pixel [1/Å].
-        labels_by_thickness: Whether vg and qz have a thickness axis.
     """
 
     orientations: "Sequence[Orientation]"
@@ -67,7 +65,6 @@ class Axes:
     thickness: Sequence[float]
     shape: tuple[int, int]
     dq: float
-    labels_by_thickness: bool = False
 
     def sizes(self) -> dict[str, int]:
         """Length of every axis that is known before the reflections are."""
@@ -90,9 +87,8 @@ class Axes:
         }
 
 
-def dimensions(name: str, labels_by_thickness: bool) -> tuple[str, ...]:
-    """Names of an array's dimensions."""
-    dims = ARRAYS[name][0]
-    if name in ("vg", "qz") and labels_by_thickness:
-        return (*LABEL, "thickness", *IMAGE)
-    return dims
+def asked(recipe: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Energies [eV], semi-angles [mrad] and thicknesses [Å] that a recipe asks for, by the names of their axes."""
+    microscope = recipe["microscope"]
+    values = (microscope["energy"], microscope["semiangle_cutoff"], recipe["specimen"]["thickness"])
+    return dict(zip(PATTERN[1:], values, strict=True))

@@ -34,7 +34,8 @@ class Cell:
 
     Attributes:
         matrix: Lattice rows, scaled to unit volume (3, 3).
-        volume: Before scaling [Å³].
+        lengths: Of these rows (3,).
+        angles: Between them [degree] (3,).
         frac: Fractional coordinates (N, 3).
         element: Index of each site's element (N,).
         counts: Sites of each element (E,).
@@ -42,8 +43,7 @@ class Cell:
 
     def __init__(self, structure: Structure) -> None:
         matrix = structure.lattice.matrix
-        self.volume = abs(float(np.linalg.det(matrix)))
-        self.matrix = matrix / self.volume ** (1 / 3)
+        self.matrix = matrix / abs(float(np.linalg.det(matrix))) ** (1 / 3)
         self.frac = np.array(structure.frac_coords)
         symbols = [site.specie.symbol for site in structure]
         _, self.element = np.unique(symbols, return_inverse=True)

@@ -13,10 +13,10 @@ from scipy.spatial.transform import Rotation
 from fourdcrystal.errors import InputError
 from fourdcrystal.reflections import structure_factors
 from fourdcrystal.settings import Orientations
+from fourdcrystal.symmetry import SYMPREC
 
 RANKING_REACH = 1.0  # 1/Å; zero-layer reflections up to here decide how important a zone axis is
 SAME_DIRECTION = 1e-4  # rad
-SYMMETRY_TOLERANCE = 0.01  # Å; spglib's, as in the rest of the package
 
 Axis = tuple[int, int, int]
 Purpose = Literal["unrotated", "zone_axis", "mistilted", "random"]
@@ -40,7 +40,7 @@ class Orientation:
 
 
 def draw(structure: Structure, settings: Orientations, rng: np.random.Generator) -> list[Orientation]:
-    """The orientations of one crystal, no two with the same beam direction by construction.
+    """The orientations of one crystal; no two of its zone axes are the same by symmetry.
 
     Zone axes come in the order of their importance; one that the unrotated crystal already shows is passed over. The
     mistilted ones go through the same list from its start, again and again, each with a mistilt of its own.
@@ -92,7 +92,8 @@ def zone_axes(structure: Structure, max_index: int) -> list[Axis]:
     axes = np.array([t for t in itertools.product(span, repeat=3) if t > (0, 0, 0) and math.gcd(*t) == 1])
     hkl = _indices_within(structure, RANKING_REACH)
     power = np.abs(structure_factors(structure, hkl)) ** 2
-    importance = ((hkl @ axes.T == 0) * power[:, None]).sum(0)
+    # an axis at a time: a large cell has tens of thousands of reflections, and thousands of axes
+    importance = np.array([power[hkl @ axis == 0].sum() for axis in axes])
     # equal importance: low indices first, then positive ones, so that the order never depends on rounding
     order = sorted(
         range(len(axes)),
@@ -149,7 +150,7 @@ def _indices_within(structure: Structure, reach: float) -> np.ndarray:
 
 def _point_operations(structure: Structure) -> np.ndarray:
     """Cartesian point-group operations, (n, 3, 3)."""
-    analyzer = SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE)
+    analyzer = SpacegroupAnalyzer(structure, symprec=SYMPREC)
     return np.array([op.rotation_matrix for op in analyzer.get_point_group_operations(cartesian=True)])
 
 

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from fourdcrystal import catalogue, verification
+from fourdcrystal import catalogue, places, verification
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced_folder
 from fourdcrystal.places import Location
@@ -26,7 +26,7 @@ def archives(stores: Iterable[Path], most: int) -> list[list[Path]]:
     groups: list[list[Path]] = []
     filled = most
     for store in stores:
-        size = sum(f.stat().st_size for f in store.rglob("*") if f.is_file())
+        size = sum(places.at(store).sizes().values())
         if filled + size > most:
             groups.append([])
             filled = 0

@@ -25,14 +25,11 @@ def draw(path: str | Path, catalogue: pd.DataFrame, patterns: Path, most: int = 
     crystals = list(catalogue["crystal"].unique())
     chosen = [crystals[i] for i in np.unique(np.linspace(0, len(crystals) - 1, most).round().astype(int))]
     pairs = [thinnest(patterns / f"{crystal}.zarr") for crystal in chosen]
-    first = stores.metadata(patterns / f"{crystals[0]}.zarr")["recipe"]
+    limit = stores.metadata(patterns / f"{crystals[0]}.zarr")["recipe"]["specimen"]["seam_limit"]
     with plots.figure(path, 1, 3, size=(3.6, 3.4)) as (_, axes):
         _by_thickness(axes[0, 0], catalogue, "intensity", "fraction of the beam on the detector")
         _by_thickness(axes[0, 1], catalogue, "seam_fraction", "fraction of the beam near the seam")
-        if "seam_limit" in first["specimen"]:
-            axes[0, 1].axhline(
-                first["specimen"]["seam_limit"], color=plots.COLOURS["classical"], ls="--", label="limit"
-            )
+        axes[0, 1].axhline(limit, color=plots.COLOURS["classical"], ls="--", label="limit")
         axes[0, 1].set_yscale("log")
         _against_kinematics(axes[0, 2], np.concatenate(pairs))
         for axis in axes[0]:

@@ -58,7 +58,7 @@ def factors(grid: Grid, symbol: str, b: float, placement: Placement, full: bool)
         # abTEM's own correction, sin(k)/k with k in cycles per grid point and radial, for its numbers
         return coefficients / np.sinc(np.sqrt(k2) * grid.sampling / np.pi)
     along_x, along_y = (_semicircle_transform(k * grid.sampling) for k in (k_x, k_y))
-    kept = np.sqrt(k2) <= CUTOFF / 2 / grid.sampling
+    kept = np.sqrt(k2) <= grid.limit
     return np.where(kept, coefficients / (along_x[:, None] * along_y), 0.0)
 
 

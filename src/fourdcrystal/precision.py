@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 PATTERN_STEP, SIGNIFICANT_BITS = 2.0**-19, 8
 POTENTIAL_STEP = 2.0**-10  # V
 HEIGHT_STEP = 2.0**-14  # 1/Å
-LARGEST = 65504.0  # of half precision
+LARGEST = 65472.0  # from here on 8 fractional bits round to 2^16, which half precision does not have
 _SINGLE = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)  # every half-precision number
 _BLOCK = 1 << 14  # numbers at a time: they stay in the processor's cache
 _DROPPED = 23 - SIGNIFICANT_BITS  # bits of float32's fraction
@@ -23,7 +23,7 @@ def rounded(values: ArrayLike, step: float) -> NDArray[np.float16]:
     """Values rounded to a fixed step where they are small and to a relative precision where they are large.
 
     Args:
-        values: Any shape; finite, below 65504.
+        values: Any shape; finite, of a size below 65472.
         step: Finest spacing of the results, a power of two from 2^-22, in the unit of ``values``.
 
     Returns:

@@ -9,6 +9,7 @@ from pymatgen.core import Structure
 
 from fourdcrystal import (
     PATTERNS_VERSION,
+    box,
     devices,
     earlier,
     label_fft,
@@ -37,7 +38,7 @@ def supercells(crystal: Crystal, settings: Settings) -> tuple[list[Orientation],
         RuntimeError: if a supercell fails a check.
     """
     drawn = drawn_orientations(crystal, settings)
-    return drawn, [supercell_of(crystal, turned, settings) for turned in drawn]
+    return drawn, [supercell_of(crystal.structure, turned.rotation, settings) for turned in drawn]
 
 
 def drawn_orientations(crystal: Crystal, settings: Settings) -> list[Orientation]:
@@ -50,24 +51,35 @@ def drawn_orientations(crystal: Crystal, settings: Settings) -> list[Orientation
     return orientation.draw(crystal.structure, settings.orientations, rng)
 
 
-def supercell_of(crystal: Crystal, turned: Orientation, settings: Settings) -> Supercell:
+def supercell_of(structure: Structure, rotation: np.ndarray, settings: Settings) -> Supercell:
     """The checked supercell of one orientation.
+
+    Args:
+        structure: Crystal.
+        rotation: Active rotation of it, (3, 3).
+        settings: Specimen and detector are used.
 
     Raises:
         RuntimeError: if it fails a check.
     """
     edge = box_edge(settings.specimen, settings.detector)
-    cell = supercell.cut(crystal.structure, turned.rotation, (edge, edge), settings.specimen.thickness[-1])
-    supercell.check(cell, crystal.structure, turned.rotation)
+    cell = supercell.cut(structure, rotation, (edge, edge), settings.specimen.thickness[-1])
+    supercell.check(cell, structure, rotation)
     return cell
 
 
-def table(structure: Structure, turned: Orientation, settings: Settings) -> reflections.Reflections:
-    """Reflections that labels of an orientation may be made from: on the detector, near any energy's Ewald sphere."""
-    detector = settings.detector
+def table(structure: Structure, rotation: np.ndarray, settings: Settings) -> reflections.Reflections:
+    """Reflections that labels of an orientation may be made from: seen by the camera, near any energy's Ewald sphere.
+
+    Args:
+        structure: Crystal.
+        rotation: Active rotation of it, (3, 3).
+        settings: Microscope, specimen, detector and labels are used.
+    """
+    reach = box.reach(settings.specimen, settings.detector)
     b = scattering.b_factors(structure, settings.specimen.thermal)
     s_max = labels.CUTOFF * settings.labels.sigma
-    return reflections.reflections(structure, turned.rotation, detector.corner, settings.microscope.energy, s_max, b)
+    return reflections.reflections(structure, rotation, reach, settings.microscope.energy, s_max, b)
 
 
 def write_patterns(
@@ -106,7 +118,7 @@ def write_patterns(
 
         def finish(index: int, turned: Orientation, cell: Supercell, cbed: np.ndarray, seam: np.ndarray) -> None:
             """Draw the labels of an orientation and write all about it."""
-            found = table(crystal.structure, turned, settings)
+            found = table(crystal.structure, turned.rotation, settings)
             vg, qz = label_maps(crystal, found, cell, instrument, settings)
             store.put(index, cbed, vg, qz, found, seam)
 
@@ -161,7 +173,7 @@ def quartets(
         ``cbed`` (thickness, qx, qy) and ``probe``, ``vg`` [V], ``qz`` [1/Å], each (qx, qy).
     """
     turned = drawn_orientations(crystal, settings)[orientation]
-    cell = supercell_of(crystal, turned, settings)
+    cell = supercell_of(crystal.structure, turned.rotation, settings)
     beam = {
         "energy": [settings.microscope.energy[energy]],
         "semiangle_cutoff": [settings.microscope.semiangle_cutoff[semiangle]],
@@ -170,5 +182,6 @@ def quartets(
     instrument = Instrument(microscope, settings.specimen, settings.detector, devices.module())
     b = scattering.b_factors(crystal.structure, settings.specimen.thermal)
     simulated = instrument.simulate(cell, b, _phonons(settings, crystal, turned))
-    vg, qz = label_maps(crystal, table(crystal.structure, turned, settings), cell, instrument, settings)
+    found = table(crystal.structure, turned.rotation, settings)
+    vg, qz = label_maps(crystal, found, cell, instrument, settings)
     return {"cbed": simulated.cbed[0, 0], "probe": instrument.probe[0, 0], "vg": vg[energy], "qz": qz[energy]}

@@ -38,6 +38,11 @@ class Grid:
         """Distance of neighbouring points [Å]."""
         return self.edge / self.n
 
+    @property
+    def limit(self) -> float:
+        """Largest spatial frequency that waves have [1/Å]: the radius of :meth:`aperture`."""
+        return CUTOFF / 2 / self.sampling
+
     @cached_property
     def frequencies(self) -> np.ndarray:
         """Spatial frequencies of an axis [1/Å], (n,), zero at n // 2."""
@@ -65,7 +70,7 @@ class Grid:
     @lru_cache(maxsize=4)  # noqa: B019  grids are small
     def aperture(self, full: bool = False) -> np.ndarray:
         """Anti-aliasing aperture, (n, C), zero frequency first: abTEM's, two thirds of Nyquist's frequency, tapered."""
-        cutoff, taper = CUTOFF / self.sampling / 2, TAPER / self.sampling
+        cutoff, taper = self.limit, TAPER / self.sampling
         r = np.hypot(self.k_x[:, None], self.k_y(full))
         soft = 0.5 * (1 + np.cos(np.pi * (r - cutoff + taper) / taper))
         return np.where(r > cutoff, 0.0, np.where(r > cutoff - taper, soft, 1.0))

@@ -15,14 +15,14 @@ from torch.utils.data import Dataset
 from fourdcrystal import catalogue, labels, places
 from fourdcrystal.electrons import scattering, wavelength
 from fourdcrystal.errors import InputError
+from fourdcrystal.layout import PATTERN
 from fourdcrystal.order import WINDOW
 from fourdcrystal.places import AHEAD, Location
 from fourdcrystal.reader import StoreReader
 from fourdcrystal.settings import Labels
 
 Batch = dict[str, torch.Tensor]
-INDEX = ("orientation", "energy", "semiangle", "thickness")
-NEEDED = ("crystal", *INDEX, "energy_eV", "semiangle_mrad", "thickness_A")
+NEEDED = ("crystal", *PATTERN, "energy_eV", "semiangle_mrad", "thickness_A")
 
 
 class Quartets(Dataset[Batch]):
@@ -56,7 +56,7 @@ class Quartets(Dataset[Batch]):
         self._patterns = patterns
         self.remote = places.remote(patterns)
         self.crystals, self._crystal = catalogue.words(table["crystal"])
-        self._index = [table[name].to_numpy() for name in INDEX]
+        self._index = [table[name].to_numpy() for name in PATTERN]
         self._quantities = {
             name: table[column].to_numpy()
             for name, column in (("energy", "energy_eV"), ("semiangle", "semiangle_mrad"), ("thickness", "thickness_A"))

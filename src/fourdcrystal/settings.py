@@ -26,7 +26,7 @@ class Orientations(Section):
     zone_axes: int = Quantity(3, "orientations", "low-index zone axes, most important first", ge=0, le=100)
     max_index: int = Quantity(3, "", "largest index u, v, w of a zone axis", ge=1, le=10)
     mistilted: int = Quantity(0, "orientations", "further zone axes, each with a random mistilt", ge=0, le=1000)
-    mistilt: float = Quantity(2.0, "degree", "standard deviation of each of the mistilt's two components", ge=0, le=20)
+    mistilt: float = Quantity(2.0, "degree", "standard deviation of each of the mistilt's two components", gt=0, le=20)
     random: int = Quantity(2, "orientations", "uniformly random rotations", ge=0, le=10000)
     roll: bool = Field(True, description="turn each zone axis about the beam by a random angle")
 

@@ -15,7 +15,7 @@ from fourdcrystal.files import replaced
 
 SPLITS = ("train", "validation", "test", "test_prototype")
 OTHER = "other"  # the class of crystals that have no prototype of the library
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def read(path: str | Path) -> list[Row]:
 def _row(line: dict[str, str], where: str) -> Row:
     if any(line[c] is None for c in COLUMNS):
         raise InputError(f"{where}: has fewer cells than the header")
-    if not _ID.fullmatch(line["id"]):
+    if not ID.fullmatch(line["id"]):
         raise InputError(f"{where}: id '{line['id']}' can't name a file; allowed are letters, digits, '.', '_' and '-'")
     if line["split"] not in SPLITS:
         raise InputError(f"{where}: split '{line['split']}' is none of {', '.join(SPLITS)}")

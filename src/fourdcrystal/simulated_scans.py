@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from fourdcrystal import files, labels, orientation, recipe, reflections, scattering, seeds, supercell
+from fourdcrystal import files, labels, orientation, production, recipe, scattering, seeds
 from fourdcrystal.crystals import Crystal
 from fourdcrystal.electrons import wavelength
 from fourdcrystal.errors import InputError
-from fourdcrystal.instrument_settings import Microscope, box_edge
+from fourdcrystal.instrument_settings import Microscope
 from fourdcrystal.progress import Progress
+from fourdcrystal.reflections import Reflections
 from fourdcrystal.scan_settings import Simulated
 from fourdcrystal.settings import Settings
 from fourdcrystal.simulation import Instrument
@@ -143,19 +144,16 @@ def _prepare(structure: Structure, made: Simulated, settings: Settings) -> None:
     _worker.update(structure=structure, made=made, settings=settings, instrument=instrument, rotation=rotation)
 
 
-def _position(number: int, deformation: np.ndarray, tilt: np.ndarray) -> tuple[np.ndarray, reflections.Reflections]:
+def _position(number: int, deformation: np.ndarray, tilt: np.ndarray) -> tuple[np.ndarray, Reflections]:
     """Intensity over the vacuum probe's maximum, (qx, qy), and the reflections at one position."""
     settings, made, instrument = _worker["settings"], _worker["made"], _worker["instrument"]
     strained = deformed(_worker["structure"], _worker["rotation"], deformation)
     turned = leaning(tilt)
-    edge = box_edge(settings.specimen, settings.detector)
-    cell = supercell.cut(strained, turned, (edge, edge), made.thickness)
+    cell = production.supercell_of(strained, turned, settings)
     b = scattering.b_factors(strained, settings.specimen.thermal)
     rng = seeds.generator(settings.seed, made.crystal, "scan phonons", number)
     image = instrument.simulate(cell, b, rng).cbed[0, 0, 0]
-    detector = settings.detector
-    s_max = labels.CUTOFF * settings.labels.sigma
-    return image, reflections.reflections(strained, turned, detector.corner, [made.energy], s_max, b)
+    return image, production.table(strained, turned, settings)
 
 
 def _write(
@@ -164,7 +162,7 @@ def _write(
     name: str,
     settings: Settings,
     truth: Field,
-    results: list[tuple[np.ndarray, reflections.Reflections]],
+    results: list[tuple[np.ndarray, Reflections]],
 ) -> None:
     detector, grid = settings.detector, tuple(made.grid)
     shape = (detector.shape[0], detector.shape[1])

@@ -9,11 +9,10 @@ from typing import Any, NoReturn
 import numpy as np
 from ase.data import chemical_symbols
 
-from fourdcrystal import devices, finite, potential, probe, scattering, waves
+from fourdcrystal import box, devices, finite, potential, probe, scattering, waves
 from fourdcrystal.camera import Camera
 from fourdcrystal.errors import InputError
-from fourdcrystal.instrument_settings import DetectorSettings, Microscope, Specimen, box_edge, wave_sampling
-from fourdcrystal.propagation import Grid, fast_length
+from fourdcrystal.instrument_settings import DetectorSettings, Microscope, Specimen
 from fourdcrystal.supercell import Supercell
 from fourdcrystal.transmission import Transmission
 from fourdcrystal.waves import DeviceWave, Wave
@@ -22,7 +21,7 @@ BLOCK = 8  # slices whose transmission functions are kept at a time
 
 
 @dataclass(frozen=True)
-class Simulated:
+class Patterns:
     """Patterns of one supercell.
 
     Attributes:
@@ -68,8 +67,8 @@ class Instrument:
             InputError: if the box can't hold a probe, or the aperture or the aberrations can't be used.
         """
         self.microscope, self.specimen, self.xp, self.placement = microscope, specimen, xp, placement
-        self.edge, self.thickness = box_edge(specimen, detector), specimen.thickness[-1]
-        self.grid = Grid(fast_length(self.edge / wave_sampling(specimen, detector)), self.edge)
+        self.grid = box.grid(specimen, detector)
+        self.edge, self.thickness = self.grid.edge, specimen.thickness[-1]
         binning = round(self.edge * detector.dq)
         self.camera = Camera(self.grid, (detector.shape[0], detector.shape[1]), binning)
         energies, angles = microscope.energy, microscope.semiangle_cutoff
@@ -121,7 +120,7 @@ class Instrument:
         resident = (energies * (BLOCK + 2) + 6) * array + images  # functions, kernels; potentials in the making
         return min(angles, devices.batch(free, array, energies * angles, resident))
 
-    def simulate(self, cell: Supercell, b: Mapping[str, float], rng: np.random.Generator | None = None) -> Simulated:
+    def simulate(self, cell: Supercell, b: Mapping[str, float], rng: np.random.Generator | None = None) -> Patterns:
         """Patterns of a supercell at every energy, semi-angle and thickness.
 
         Args:
@@ -144,13 +143,11 @@ class Instrument:
                 raise ValueError("frozen phonons need a source of random displacements")
             at_rest = dict.fromkeys(b, 0.0)
             runs = [self._propagate(displaced(cell, b, rng), at_rest) for _ in range(thermal.configurations)]
-            result = Simulated(
-                np.mean([r.cbed for r in runs], axis=0), np.mean([r.seam_fraction for r in runs], axis=0)
-            )
+            result = Patterns(np.mean([r.cbed for r in runs], axis=0), np.mean([r.seam_fraction for r in runs], axis=0))
         self._check_seam(result.seam_fraction)
         return result
 
-    def _propagate(self, cell: Supercell, b: Mapping[str, float]) -> Simulated:
+    def _propagate(self, cell: Supercell, b: Mapping[str, float]) -> Patterns:
         """One pass through a supercell; where memory runs out, again with half as many waves at a time."""
         while True:
             try:
@@ -163,7 +160,7 @@ class Instrument:
             self._batch = -(-self._batch // 2)
             self._waves = self._bundles()
 
-    def _through(self, cell: Supercell, b: Mapping[str, float]) -> Simulated:
+    def _through(self, cell: Supercell, b: Mapping[str, float]) -> Patterns:
         xp, specimen = self.xp, self.specimen
         shape = (*self._spectra.shape[:2], len(self._planes))
         cbed = xp.empty((*shape, *self.camera.shape), dtype=xp.float32)
@@ -200,7 +197,7 @@ class Instrument:
         seam = near / total
         if xp is not np:
             cbed, seam = xp.asnumpy(cbed), xp.asnumpy(seam)
-        return Simulated(cbed, seam)
+        return Patterns(cbed, seam)
 
     def _illuminate(self, wave: Wave | DeviceWave, energy: int, angles: slice) -> None:
         wave.spectrum[...] = self.xp.asarray(self._spectra[energy, angles]).reshape(wave.spectrum.shape)
@@ -219,9 +216,10 @@ class Instrument:
             self._illuminate(wave, energy, angles)
             wave.look()
             everywhere = wave.intensity.sum() if self.xp is np else wave.intensity.sum((-2, -1))
-            fraction = float((wave.within(self._frame) / everywhere).max())
-            if fraction > self.specimen.seam_limit:
-                self._too_small(fraction, energy, self.microscope.semiangle_cutoff[angles][0], "0 (vacuum)")
+            fractions = self.xp.atleast_1d(wave.within(self._frame) / everywhere)
+            worst = int(fractions.argmax())
+            if (fraction := float(fractions[worst])) > self.specimen.seam_limit:
+                self._too_small(fraction, energy, self.microscope.semiangle_cutoff[angles][worst], "0 (vacuum)")
 
     def _check_seam(self, fractions: np.ndarray) -> None:
         e, a, t = np.unravel_index(int(fractions.argmax()), fractions.shape)
@@ -235,7 +233,7 @@ class Instrument:
             f"specimen.box: at {self.microscope.energy[energy] / 1e3:g} keV, {semiangle:g} mrad and a thickness of "
             f"{thickness}, {100 * fraction:.1f} % of the intensity is within {self.specimen.seam_margin:g} Å of the "
             f"lateral faces of the box of {self.edge:g} Å; allowed are {100 * limit:g} % (specimen.seam_limit), so a "
-            "larger box, a larger semi-angle or less thickness"
+            "larger box, another semi-angle, smaller aberrations or less thickness"
         )
 
 

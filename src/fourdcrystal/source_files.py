@@ -79,22 +79,31 @@ def _table(path: Path, options: Files) -> Iterator[Entry]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(path)
+        with pq.ParquetFile(path) as table:
+            names = set(table.schema_arrow.names)
+            key = next((n for n in ("id", "material_id") if n in names), None)
+            if key is None or not {"lattice", "species", "frac"} <= names:
+                raise InputError(
+                    f"{path}: has the columns {', '.join(sorted(names))}; needed are id, lattice, species, frac"
+                )
+            for batch in table.iter_batches(1000, columns=[key, "lattice", "species", "frac"]):
+                for row in batch.to_pylist():
+                    yield _entry(path, row[key], row, options)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: can't be read as a parquet table ({str(error).splitlines()[0]})") from error
-    names = set(table.schema_arrow.names)
-    key = next((n for n in ("id", "material_id") if n in names), None)
-    if key is None or not {"lattice", "species", "frac"} <= names:
-        raise InputError(f"{path}: has the columns {', '.join(sorted(names))}; needed are id, lattice, species, frac")
-    for batch in table.iter_batches(1000, columns=[key, "lattice", "species", "frac"]):
-        for row in batch.to_pylist():
-            source = origin("files", f"{path}#{row[key]}", "", options.licence, options.citation)
-            try:
-                structure, problem = ordered(_from_row(row))
-                detail = ""
-            except Exception as error:
-                structure, problem, detail = None, UNREADABLE, f"{path}: row {row[key]}: {error}"
-            yield Entry(safe_id(str(row[key])), structure, source, problem, detail)
+
+
+def _entry(path: Path, id: Any, row: dict[str, Any], options: Files) -> Entry:
+    """The entry of a table's row."""
+    if id is None:
+        raise InputError(f"{path}: has a row without an id; every crystal needs one")
+    source = origin("files", f"{path}#{id}", "", options.licence, options.citation)
+    try:
+        structure, problem = ordered(_from_row(row))
+        detail = ""
+    except Exception as error:
+        structure, problem, detail = None, UNREADABLE, f"{path}: row {id}: {error}"
+    return Entry(safe_id(str(id)), structure, source, problem, detail)
 
 
 def _from_row(row: dict[str, Any]) -> Structure:

@@ -235,13 +235,13 @@ def entries(options: MaterialsProject, only: Mapping[str, str] | None = None) ->
     if options.offline and version is None:
         version = next(iter(reversed(downloads.versions(options.cache, endpoint))), None)
     if version is not None and downloads.path(options.cache, endpoint, version).exists():
-        cache = Downloads(downloads.path(options.cache, endpoint, version), "crystals.mp.cache")
-        listing = cache.listing(query)
-        ids = list(given) if given is not None else listing.ids
-        complete = given is not None or listing.complete
-        if complete and not cache.absent((i for i in ids if normal_id(i)), listed=given is None):
-            yield from _read(cache, ids, given, version, options.gnome)
-            return
+        with Downloads(downloads.path(options.cache, endpoint, version), "crystals.mp.cache") as cache:
+            listing = cache.listing(query)
+            ids = list(given) if given is not None else listing.ids
+            complete = given is not None or listing.complete
+            if complete and not cache.absent((i for i in ids if normal_id(i)), listed=given is None):
+                yield from _read(cache, ids, given, version, options.gnome)
+                return
     if options.offline:
         raise InputError(
             f"crystals.mp.offline: {options.cache} does not hold all the structures of "
@@ -255,12 +255,12 @@ def entries(options: MaterialsProject, only: Mapping[str, str] | None = None) ->
         )
     if options.gnome:
         server.check_non_commercial()
-    cache = Downloads(downloads.path(options.cache, endpoint, server.version), "crystals.mp.cache")
-    ids = list(given) if given is not None else _listed(server, cache, options, query)
-    asked = [i for i in ids if normal_id(i)]
-    missing = cache.absent(asked, listed=given is None)
-    _fetch(server, cache, missing, options.batch, len(asked) - len(missing))
-    yield from _read(cache, ids, given, server.version, options.gnome)
+    with Downloads(downloads.path(options.cache, endpoint, server.version), "crystals.mp.cache") as cache:
+        ids = list(given) if given is not None else _listed(server, cache, options, query)
+        asked = [i for i in ids if normal_id(i)]
+        missing = cache.absent(asked, listed=given is None)
+        _fetch(server, cache, missing, options.batch, len(asked) - len(missing))
+        yield from _read(cache, ids, given, server.version, options.gnome)
 
 
 def _read(
@@ -271,4 +271,3 @@ def _read(
         entry = _entry(id, cache.document(id), version, gnome)
         name = id if given is None else given[id]
         yield Entry(name, entry.structure, entry.source, entry.problem, entry.detail)
-    cache.close()

@@ -200,18 +200,18 @@ def entries(options: Optimade, only: Mapping[str, str] | None = None) -> Iterato
     if not options.provider:
         raise InputError(f"crystals.optimade.provider: is empty; known are {', '.join(sorted(OptimadeRester.aliases))}")
     provider = Provider(options.provider)
-    cache = Downloads(downloads.path(options.cache, provider.url, provider.version), "crystals.optimade.cache")
     names = None if only is None else {source_id: id for id, source_id in only.items()}
-    if names is None:
-        ids = _listed(provider, cache, options)
-    else:
-        ids = sorted(names)
-        _fetch(provider, cache, cache.absent(ids))
-    for id in ids:
-        document, name = cache.document(id), None if names is None else names[id]
-        if document is None:
-            source = origin(f"OPTIMADE {provider.name}", id, provider.version, provider.licence)
-            yield Entry(name or safe_id(id), None, source, MISSING, f"{id} is not in {provider.name}")
+    kept = downloads.path(options.cache, provider.url, provider.version)
+    with Downloads(kept, "crystals.optimade.cache") as cache:
+        if names is None:
+            ids = _listed(provider, cache, options)
         else:
-            yield _entry(document, provider, name)
-    cache.close()
+            ids = sorted(names)
+            _fetch(provider, cache, cache.absent(ids))
+        for id in ids:
+            document, name = cache.document(id), None if names is None else names[id]
+            if document is None:
+                source = origin(f"OPTIMADE {provider.name}", id, provider.version, provider.licence)
+                yield Entry(name or safe_id(id), None, source, MISSING, f"{id} is not in {provider.name}")
+            else:
+                yield _entry(document, provider, name)

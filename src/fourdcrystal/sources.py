@@ -21,6 +21,7 @@ PARTIAL_OCCUPANCY = "partial occupancy"
 UNREADABLE = "unreadable"
 NO_ELEMENT = "species that are no chemical elements"
 NO_VOLUME = "cell without volume"
+NO_ATOMS = "no atoms"
 MISSING = "not in the database"
 DEPRECATED = "deprecated in the database"
 NON_COMMERCIAL = "not for commercial use"
@@ -65,6 +66,8 @@ def ordered(structure: "Structure") -> tuple["Structure | None", str]:
     """
     from pymatgen.core import DummySpecies, Structure
 
+    if not len(structure):
+        return None, NO_ATOMS
     if not _LEAST_VOLUME * len(structure) <= structure.volume < math.inf:  # nor where it is no number
         return None, NO_VOLUME
     if not all(map(math.isfinite, structure.frac_coords.ravel().tolist())):

@@ -19,7 +19,7 @@ from fourdcrystal import __version__, groups, places, shards
 from fourdcrystal.checksums import seal
 from fourdcrystal.errors import InputError
 from fourdcrystal.files import replaced_folder
-from fourdcrystal.layout import ARRAYS, DESCRIBED, FORMAT, FORMAT_VERSION, IMAGE, Axes, dimensions
+from fourdcrystal.layout import ARRAYS, DESCRIBED, FORMAT, FORMAT_VERSION, IMAGE, Axes
 from fourdcrystal.places import Location, Place
 from fourdcrystal.precision import HEIGHT_STEP, PATTERN_STEP, POTENTIAL_STEP, rounded, single
 
@@ -65,7 +65,7 @@ class Writer:
         Args:
             orientation: Its index in ``axes.orientations``.
             cbed: Intensities over the vacuum probe's maximum, (energy, semiangle, thickness, qx, qy).
-            vg: Label map [V], (energy, qx, qy), or (energy, thickness, qx, qy).
+            vg: Label map [V], (energy, qx, qy).
             qz: Label map [1/Å], as ``vg``.
             reflections: Table with ``hkl`` (N, 3), ``g`` (N, 3) [1/Å] and ``vg`` (N,) [V].
             seam_fraction: Fraction of intensity near the lateral seam, (energy, semiangle, thickness).
@@ -110,15 +110,14 @@ class Writer:
             self._array(name, values)
 
     def _shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._sizes[d] for d in dimensions(name, self._axes.labels_by_thickness))
+        return tuple(self._sizes[d] for d in ARRAYS[name][0])
 
     def _array(self, name: str, values: NDArray[Any]) -> None:
         self._create(name, values.shape)[...] = values
 
     def _create(self, name: str, shape: tuple[int, ...]) -> zarr.Array:
         """An empty array: images in chunks of one, everything of an orientation in one file (shard)."""
-        _, kind, units, meaning = ARRAYS[name]
-        dims = dimensions(name, self._axes.labels_by_thickness)
+        dims, kind, units, meaning = ARRAYS[name]
         chunks, shard = shape, None
         if dims[-2:] == IMAGE:
             chunks = (*(1 for _ in shape[:-2]), *shape[-2:])

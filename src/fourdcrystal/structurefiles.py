@@ -17,6 +17,19 @@ def kind(path: Path) -> str:
     return ""
 
 
+def of_source(source_id: str) -> Path:
+    """The file of a structure that is called FILE, or FILE#WHICH where the file has several.
+
+    Both may have a # of their own.
+    """
+    name = source_id
+    while "#" in name:
+        if Path(name).exists():
+            return Path(name)
+        name = name.rpartition("#")[0]
+    return Path(name if Path(name).exists() else source_id)
+
+
 def members(path: Path) -> list[Path]:
     """The structure files that a path of the settings stands for, in a fixed order.
 

@@ -5,7 +5,6 @@ from typing import cast
 
 import moyopy
 import numpy as np
-from pymatgen.analysis.prototypes import get_protostructure_label_from_moyopy, get_prototype_from_protostructure
 from pymatgen.core import Structure
 
 SYMPREC = 0.01  # Å; the usual tolerance for measured structures
@@ -42,6 +41,9 @@ def protostructure(structure: Structure) -> str:
     origin and setting by pymatgen (Parackal et al., Phys. Rev. Mater. 8, 103801, 2024). It looks like an AFLOW label
     but can't be compared with those of the library, of which fewer than half are canonical.
     """
+    # loads the whole library, seconds that orientations and colours, which use this module too, don't need
+    from pymatgen.analysis.prototypes import get_protostructure_label_from_moyopy, get_prototype_from_protostructure
+
     for tolerance in LABEL_TOLERANCES:
         try:
             label = get_protostructure_label_from_moyopy(structure, raise_errors=True, symprec=tolerance)

@@ -19,7 +19,7 @@ from numcodecs import blosc
 
 from fourdcrystal import catalogue, checksums, contents, contract, places, stores
 from fourdcrystal.errors import InputError
-from fourdcrystal.files import replaced
+from fourdcrystal.files import write_text
 from fourdcrystal.layout import ARRAYS
 from fourdcrystal.places import Location
 from fourdcrystal.sheet import OTHER, Row
@@ -207,8 +207,7 @@ class Verdict:
 
     def write(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        with replaced(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
 
 
 def verify(location: Location, workers: int = 1, sheet: Path | None = None) -> Verdict:
@@ -220,13 +219,13 @@ def verify(location: Location, workers: int = 1, sheet: Path | None = None) -> V
         sheet: crystals.csv, with which a data set's splits are compared; none: the folder's own, if there is one.
 
     Raises:
-        InputError: if there is nothing to verify, or the sheet can't be used.
+        InputError: if there is nothing to verify, it can't be read, or the sheet can't be used.
     """
-    place, others, problems = places.at(location), [], []
+    others, problems = [], []
     members: list[tuple[Location, str | None]] = [(location, None)]
-    if not str(location).rstrip("/").endswith(".zarr") and not _has(place, "zarr.json"):
+    if not str(location).rstrip("/").endswith(".zarr") and not _has(location, "zarr.json"):
         table = places.inside(location, "catalogue.parquet")
-        complete = _has(place, "catalogue.parquet")
+        complete = _has(location, "catalogue.parquet")
         patterns = places.inside(location, "patterns") if complete else location
         there = [name.removesuffix(".zarr") for name in places.at(patterns).folders() if _is_store(name)]
         if complete:
@@ -267,11 +266,14 @@ def _is_store(name: str) -> bool:
     return name.endswith(".zarr") and not name.startswith(".")
 
 
-def _has(place: places.Place, name: str) -> bool:
+def _has(location: Location, name: str) -> bool:
+    """Whether there is a file; one that is there but can't be read must not pass for one that isn't."""
     try:
-        place.part(name, 0, 1)
-    except OSError:
+        places.at(location).part(name, 0, 1)
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise InputError(f"{location}: {name} can't be read ({error})") from error
     return True
 
 
