@@ -41,3 +41,4 @@ BRAVAIS_LATTICES = {
     }.items()
     for centring in centrings
 }
+TRICLINIC = Structure(BRAVAIS_LATTICES["triclinic P"], ["Fe", "Si"], [[0, 0, 0], [0.45, 0.52, 0.55]])

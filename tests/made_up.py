@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from pymatgen.core import Lattice, Structure
+from known_crystals import SILICON
 
 from fourdcrystal import labels, stores
 from fourdcrystal.crystals import Crystal
@@ -20,9 +20,6 @@ SETTINGS = Settings.model_validate(
     }
 )
 PARTS = {"seed", "orientations", "microscope", "specimen", "detector", "labels"}
-
-
-SILICON = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
 
 
 def silicon(name: str = "Si-1") -> Crystal:
@@ -50,7 +47,7 @@ def disk(qx: float, qy: float, radius: float) -> np.ndarray:
 
 def reflections(count: int = 5) -> SimpleNamespace:
     hkl = np.array([(0, 0, 0), (2, 2, 0), (-2, 2, 0), (0, 4, 0), (-4, 0, 0), (3, -1, 0), (1, 1, 1)], np.int32)[:count]
-    g = hkl @ np.linalg.inv(np.diag([5.43] * 3)).T
+    g = hkl @ SILICON.lattice.inv_matrix.T
     return SimpleNamespace(hkl=hkl, g=g, vg=3 * np.exp(1j * np.arange(count)))
 
 

@@ -5,16 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pymatgen.core import Lattice, Structure
+from known_crystals import SILICON
 
 from fourdcrystal import crystals, sheet
 from fourdcrystal.errors import InputError
 from fourdcrystal.sources import Entry, origin
-
-
-def silicon() -> Structure:
-    return Structure.from_spacegroup(227, Lattice.cubic(5.4309), ["Si"], [[0, 0, 0]])
-
 
 FIRST_AND_LAST = {
     "triclinic": (1, 2),
@@ -33,7 +28,7 @@ def test_crystal_systems_begin_and_end_at_the_space_groups_of_the_international_
 
 
 def test_a_crystal_survives_its_file_bit_for_bit(tmp_path):
-    structure = silicon()
+    structure = SILICON.copy()
     structure.translate_sites(range(8), [0.1, 1 / 3, 0.7])
     source = origin("files", "si.cif", "", "CC0", "nobody")
     crystal = crystals.Crystal("Si", structure, "A_cF8_227_a", 227, "cubic", source)
@@ -90,7 +85,7 @@ def test_a_bad_sample_sheet_is_refused_with_its_line(tmp_path, old, new, said):
 
 
 def test_a_sheet_whose_source_has_changed_is_refused():
-    entry = Entry("Si", silicon(), origin("files", "si.cif"))
+    entry = Entry("Si", SILICON, origin("files", "si.cif"))
     assert crystals.listed(row(), entry).structure == entry.structure
     with pytest.raises(InputError, match="is Ge in the sample sheet but Si in the source"):
         crystals.listed(row(formula="Ge"), entry)
@@ -111,8 +106,6 @@ def test_the_committed_sheet_names_crystals_that_exist_as_they_are_in_the_librar
 
 
 def test_a_crystal_file_is_plain_json_with_its_formula_and_licence(tmp_path):
-    crystals.write(
-        tmp_path / "Si.json", crystals.listed(row(), Entry("Si", silicon(), origin("x", "y", licence="CC0")))
-    )
+    crystals.write(tmp_path / "Si.json", crystals.listed(row(), Entry("Si", SILICON, origin("x", "y", licence="CC0"))))
     content = json.loads((tmp_path / "Si.json").read_text())
     assert (content["formula"], content["source"]["licence"], len(content["structure"]["species"])) == ("Si", "CC0", 8)

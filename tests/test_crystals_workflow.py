@@ -4,13 +4,11 @@ import csv
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import Production
 from pymatgen.core import Composition, Lattice, Structure
 
 from fourdcrystal import limits
@@ -23,12 +21,7 @@ def salt(a: float, *elements: str) -> Structure:
 
 
 def snakemake(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "own.yaml"]
-    done = subprocess.run(
-        [*command, *arguments], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
-    return done.stdout
+    return Production(folder, folder / "own.yaml").snakemake(*arguments).stdout
 
 
 def configure(folder: Path, **crystals) -> None:

@@ -14,6 +14,7 @@ import pytest
 import zarr
 from conftest import ROOT
 from made_up import row, write
+from traces import Executes
 
 from fourdcrystal import (
     album,
@@ -289,16 +290,6 @@ def test_what_can_not_be_unpacked_in_the_middle_of_a_scan_is_said_with_its_place
     scan = Scan("scan.zarr", Damaged(), np.ones((32, 32)), 0.02)
     with pytest.raises(InputError, match=r"scan\.zarr: can't be read at scan rows 2-3"):
         scan.read(slice(2, 3), slice(0, 4))
-
-
-class Executes:
-    """Leaves a trace where something unpickles it."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self):
-        return Path.touch, (self.trace,)
 
 
 @pytest.mark.parametrize("kind", ["pickle", "objects", "huge", "empty", "archive", "bomb"])

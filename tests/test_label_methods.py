@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from hann_peaks import peak
-from known_crystals import BRAVAIS_LATTICES, GALLIUM_ARSENIDE, GOLD, SAPPHIRE, STRONTIUM_TITANATE
+from known_crystals import BRAVAIS_LATTICES, GALLIUM_ARSENIDE, GOLD, SAPPHIRE, STRONTIUM_TITANATE, TRICLINIC
 from pymatgen.core import Structure
 from scipy.signal.windows import tukey
 from scipy.spatial.transform import Rotation
@@ -14,7 +14,6 @@ from fourdcrystal.propagation import Grid
 
 DQ, SHAPE, BOX, THICKNESS, SLICE = 0.02, (112, 112), 50.0, 160.0, 1.0
 RESOLVED = 0.01  # of a reflection's own strength: the most that others may leak through the window
-TRICLINIC = Structure(BRAVAIS_LATTICES["triclinic P"], ["Fe", "Si"], [[0, 0, 0], [0.45, 0.52, 0.55]])
 MONOCLINIC = Structure(BRAVAIS_LATTICES["monoclinic C"], ["Ti"], [[0, 0, 0]])
 
 

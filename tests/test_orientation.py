@@ -96,13 +96,6 @@ def test_the_same_seed_draws_the_same_orientations():
     assert not all(np.array_equal(a.rotation, b.rotation) for a, b in zip(one, other, strict=True))
 
 
-def test_no_direction_is_no_zone_axis():
-    # the reference code draws [000]
-    assert (0, 0, 0) not in orientation.zone_axes(SILICON, 2)
-    with pytest.raises(InputError, match="no direction"):
-        orientation.along_beam(SILICON, (0, 0, 0))
-
-
 def test_more_orientations_leave_those_that_were_there_as_they_are():
     few = Orientations(zone_axes=2, mistilted=1, random=1)
     many = Orientations(zone_axes=3, mistilted=4, random=2)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from known_crystals import BRAVAIS_LATTICES, SAPPHIRE, SILICON
+from known_crystals import SAPPHIRE, SILICON, TRICLINIC
 from pymatgen.core import Lattice, Structure
 
 from fourdcrystal import camera, label_fft, labels, orientation, potential, reflections, scattering, supercell
@@ -11,8 +11,6 @@ from fourdcrystal.instrument_settings import Thermal
 from fourdcrystal.propagation import Grid
 from fourdcrystal.settings import Orientations
 from fourdcrystal.waves import Wave
-
-TRICLINIC = Structure(BRAVAIS_LATTICES["triclinic P"], ["Fe", "Si"], [[0, 0, 0], [0.45, 0.52, 0.55]])
 
 
 def test_the_lattice_is_not_transposed():
@@ -29,6 +27,7 @@ def test_no_zone_axis_is_000():
     for structure in (SILICON, SAPPHIRE, TRICLINIC):
         drawn = orientation.draw(structure, Orientations(zone_axes=3, mistilted=3), np.random.default_rng(0))
         assert all(o.zone_axis is None or any(o.zone_axis) for o in drawn)
+        assert (0, 0, 0) not in orientation.zone_axes(structure, 2)
     with pytest.raises(InputError, match="no direction"):
         orientation.along_beam(SILICON, (0, 0, 0))
 

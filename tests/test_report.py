@@ -2,9 +2,8 @@
 
 import json
 import re
-import shutil
-import subprocess
 
+import browser
 import pytest
 from conftest import ROOT
 
@@ -34,38 +33,14 @@ def test_every_figure_of_the_workflow_has_a_caption_of_its_own():
         assert len((ROOT / "workflow" / "report" / name).read_text().split()) > 15, f"{name} explains little"
 
 
-CHROMIUM = shutil.which("chromium")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
+@browser.needed
 def test_every_result_of_every_category_opens_in_a_browser_without_an_error(report, tmp_path):
     page = tmp_path / "report.html"
     before, after = report.read_text().rsplit("</body>", 1)
     walk = (ROOT / "tests" / "report_walk.js").read_text()
     page.write_text(f"{before}<script>{walk}</script></body>{after}")
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=60000",
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line and ("Error" in line or "error" in line)]
-    assert not errors, errors
-    walked = json.loads(re.findall(r'<script id="walked"[^>]*>(.*?)</script>', done.stdout, re.DOTALL)[-1])
+    made = browser.dom(page.as_uri(), tmp_path / "profile", 60_000)
+    walked = json.loads(re.findall(r'<script id="walked"[^>]*>(.*?)</script>', made, re.DOTALL)[-1])
     assert {seen["category"] for seen in walked} == set(CATEGORIES)
     for seen in walked:
         assert seen["pages"] == 1 or (len(seen["widths"]) == 1 and seen["widths"][0] > 300), seen

@@ -18,6 +18,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up import row, write
+from traces import Executes
 
 from fourdcrystal import (
     catalogue,
@@ -34,16 +35,6 @@ from fourdcrystal import (
 )
 from fourdcrystal.crystal_settings import Files
 from fourdcrystal.errors import InputError
-
-
-class Executes:
-    """Leaves a trace where something unpickles it."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self):
-        return Path.touch, (self.trace,)
 
 
 @given(st.text())
