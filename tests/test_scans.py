@@ -86,6 +86,13 @@ def test_batches_cover_the_scan_in_order(good, size):
     np.testing.assert_array_equal(np.concatenate(together), good.patterns.reshape(-1, 96, 96).astype(np.float32))
 
 
+@pytest.mark.parametrize("most", [1, 5, 12, 100])
+def test_a_sample_is_spread_over_the_whole_scan(good, most):
+    index = good.spread(most)
+    assert len(np.unique(index)) == min(most, 12) and index[0] == 0 and (most == 1 or index[-1] == 11)
+    np.testing.assert_array_equal(good.sample(most), good.patterns.reshape(-1, 96, 96)[index])
+
+
 def test_regions_and_strides_take_the_truth_along(good):
     part = good.region(slice(1, None), slice(0, 4), 2)
     assert part.grid == (1, 2) and part.truth["distortion"].shape == (1, 2, 2, 2)

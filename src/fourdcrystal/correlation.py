@@ -16,12 +16,18 @@ from fourdcrystal.peaks import Peaks, maxima
 Subpixel = Literal["none", "parabolic", "multicorr"]
 UPSAMPLING = 16
 THRESHOLD = 0.02  # weakest disk over the strongest, where nothing better is known
+SMOOTHING = 2.0  # px; standard deviation of the Gaussian that smooths the correlation before maxima are sought
+MOST = 200  # disks of one pattern
+
+
+def plateau(probe: np.ndarray) -> float:
+    """Intensity within a vacuum probe's disk: the median of all that is brighter than half its maximum."""
+    return float(np.median(probe[probe > probe.max() / 2]))
 
 
 def radius(probe: np.ndarray) -> float:
     """Radius of a vacuum probe's disk [px]: of the circle with its area, where its edge counts by halves."""
-    plateau = np.median(probe[probe > probe.max() / 2])
-    return float(np.sqrt(np.clip((probe / plateau - 0.1) / 0.8, 0, 1).sum() / np.pi))
+    return float(np.sqrt(np.clip((probe / plateau(probe) - 0.1) / 0.8, 0, 1).sum() / np.pi))
 
 
 def centre(probe: np.ndarray) -> tuple[float, float]:
@@ -53,22 +59,22 @@ def brightest_disk(image: np.ndarray, radius: float) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def kernel(probe: np.ndarray, radii: tuple[float, float] | None = None) -> np.ndarray:
+def kernel(probe: np.ndarray) -> np.ndarray:
     """Correlation kernel: the normalised probe minus a normalised sine-squared sigmoid, so that it sums to zero.
+
+    The edge of what is subtracted goes from the probe's radius to twice that.
 
     Args:
         probe: Vacuum probe, (X, Y), anywhere on the detector.
-        radii: Where the subtracted disk's edge begins and ends [px]; none: at the probe's radius and twice that.
 
     Returns:
         Kernel with its centre at pixel (0, 0), (X, Y).
     """
     size = radius(probe)
-    inner, outer = (size, 2 * size) if radii is None else radii
     positive = np.fft.ifftshift(centred(probe))
     frequencies = [np.fft.fftfreq(n, 1 / n) for n in probe.shape]
     distance = np.hypot(*np.meshgrid(*frequencies, indexing="ij"))
-    edge = np.cos(np.pi / 2 * np.clip((distance - inner) / (outer - inner), 0, 1)) ** 2
+    edge = np.cos(np.pi / 2 * np.clip((distance - size) / size, 0, 1)) ** 2
     return positive / positive.sum() - edge / edge.sum()
 
 
@@ -77,28 +83,20 @@ def detect(
     probe: np.ndarray,
     subpixel: Subpixel = "multicorr",
     square_root: bool = False,
-    power: float = 1.0,
-    smoothing: float = 2.0,
     threshold: float = 0.005,
-    spacing: float | None = None,
-    border: int | None = None,
-    most: int = 200,
     upsampling: int = UPSAMPLING,
     device: str = "cpu",
 ) -> Peaks:
     """Disks of patterns by correlation with the vacuum probe; a pattern that is empty or not finite has none.
+
+    Two are at least the probe's radius apart, and half of it from the frame's edge.
 
     Args:
         patterns: Counts, (N, X, Y).
         probe: Vacuum probe, (X, Y).
         subpixel: none, a parabola through the neighbours, or DFT upsampling around the parabola's maximum.
         square_root: Correlate square roots of counts and probe, which evens out the counting noise.
-        power: Exponent of the correlation's modulus: 1 cross-correlation, 0 phase correlation, between them hybrid.
-        smoothing: Standard deviation of the Gaussian that smooths the correlation before maxima are sought [px].
         threshold: Weakest disk that is kept, as a fraction of the strongest.
-        spacing: Least distance of two disks [px]; none: the probe's radius.
-        border: Width of the frame without disks [px]; none: half the probe's radius.
-        most: Most disks of one pattern.
         upsampling: Points per pixel of the upsampled correlation.
         device: Where to compute.
 
@@ -106,8 +104,6 @@ def detect(
         Peaks; intensity is the height of the smoothed correlation.
     """
     size = radius(probe)
-    spacing = size if spacing is None else spacing
-    border = max(1, round(size / 2)) if border is None else border
     images = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device)
     finite = torch.isfinite(images).all(2).all(1)
     images = torch.where(finite[:, None, None], images, 0.0)
@@ -116,13 +112,11 @@ def detect(
         images = images.clamp(min=0).sqrt()
     conjugate = torch.as_tensor(kernel(template), dtype=torch.float32, device=device)
     spectrum = torch.fft.rfft2(images) * torch.fft.rfft2(conjugate).conj()
-    if power != 1:
-        spectrum = spectrum.abs() ** power * torch.exp(1j * spectrum.angle())
     correlation = torch.fft.irfft2(spectrum, s=images.shape[-2:]).clamp(min=0)
-    smooth = _smoothed(correlation, smoothing)
+    smooth = _smoothed(correlation)
     floor = (threshold * smooth.amax(dim=(1, 2))).clamp(min=1e-12)
-    b, x, y = maxima(smooth, floor, spacing, border)
-    keep = _first(b, most)
+    b, x, y = maxima(smooth, floor, size, max(1, round(size / 2)))
+    keep = _first(b)
     b, x, y = b[keep], x[keep], y[keep]
     if not len(b):
         return Peaks.none()
@@ -134,16 +128,14 @@ def detect(
     return Peaks.of(b.cpu().numpy(), positions.cpu().numpy(), height.cpu().numpy())
 
 
-def _first(pattern: Tensor, most: int) -> Tensor:
+def _first(pattern: Tensor) -> Tensor:
     counts = torch.bincount(pattern)
-    return torch.arange(len(pattern), device=pattern.device) - (torch.cumsum(counts, 0) - counts)[pattern] < most
+    return torch.arange(len(pattern), device=pattern.device) - (torch.cumsum(counts, 0) - counts)[pattern] < MOST
 
 
-def _smoothed(images: Tensor, sigma: float) -> Tensor:
+def _smoothed(images: Tensor) -> Tensor:
     """Gaussian filter, mirrored at the edges as scipy.ndimage does; products with band matrices are fastest."""
-    if sigma <= 0:
-        return images
-    rows, columns = (_gaussian(n, sigma, images) for n in images.shape[-2:])
+    rows, columns = (_gaussian(n, SMOOTHING, images) for n in images.shape[-2:])
     return rows @ images @ columns.T
 
 

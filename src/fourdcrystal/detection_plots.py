@@ -38,7 +38,7 @@ def draw(
 
 def patterns(path: Path, scan: Scan, peaks: Peaks, classical: Peaks | None = None, count: int = 4) -> None:
     """Some patterns with the peaks found in them; true centres as dots where they are known."""
-    index, images = chosen(scan, count)
+    index, images = scan.spread(count), scan.sample(count)
     true = scan_truth.reflections(scan) if "centres" in scan.truth else None
     with plots.figure(path, 1, len(index), (3.2, 3.4)) as (_, axes):
         for panel, p, image in zip(axes[0], index.tolist(), images, strict=True):
@@ -59,18 +59,10 @@ def patterns(path: Path, scan: Scan, peaks: Peaks, classical: Peaks | None = Non
         axes[0, 0].legend(loc="lower left", fontsize=7, labelcolor="w")
 
 
-def chosen(scan: Scan, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Some positions, spread evenly over the scan: their indices, (n,), and patterns, (n, X, Y)."""
-    index = np.linspace(0, len(scan) - 1, min(count, len(scan))).round().astype(int)
-    x, y = (axis.tolist() for axis in np.unravel_index(index, scan.grid))
-    return index, np.concatenate([scan.read(slice(i, i + 1), slice(j, j + 1)) for i, j in zip(x, y, strict=True)])
-
-
 def preview(path: Path, scan: Scan, searcher: Searcher, count: int) -> None:
     """Some patterns, searched and drawn with their peaks: a look before the whole scan is searched."""
-    index, images = chosen(scan, count)
-    found = searcher.batch(images).peaks
-    patterns(path, scan, replace(found, pattern=index[found.pattern]), count=count)
+    found = searcher.batch(scan.sample(count)).peaks
+    patterns(path, scan, replace(found, pattern=scan.spread(count)[found.pattern]), count=count)
 
 
 def bragg_vector_map(path: Path, scan: Scan, found: Detected) -> None:

@@ -22,12 +22,10 @@ LENGTH = 1.0  # over which contrast changes, in radii of the probe
 CONTRAST = 1.0  # standard deviation of the contrast over a disk's mean
 TERMS = 50  # leading eigenfunctions of the covariance that are kept
 FEW = 20  # of them on the coarse grid, which only has to say where the fine one is
-MARGIN = 4  # of a crop beyond the disk [px]
 REACH = 1.5  # farthest a trial centre is from the candidate's pixel, along each axis [px]
 COARSE, FINE = 0.5, 0.25  # spacing of trial centres [px]
 WALK = 3  # steps on the fine grid towards its maximum
 CANDIDATE = 1.0  # standard deviation of a candidate's error along each axis [px]
-FLOOR = 0.3  # counts² added to the variance, so that empty pixels don't weigh without limit
 
 
 def refine(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, device: str = "cpu") -> Peaks:
@@ -43,42 +41,21 @@ def refine(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, device: str = 
         return peaks
     size = correlation.radius(probe)
     images = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device)
-    middle, counts, weight, level, pixels = _crops(images, peaks, size)
+    pixels, disks = _round(size, images.device), edgefit.Candidates.of(peaks, size, device)
+    middle, counts, weight, level = edgefit.crops(images, edgefit.variance(images), disks, pixels, size)
     candidate = torch.as_tensor(peaks.positions, dtype=torch.float64, device=device) - middle
-    model = _Model(vacuum.of_probe(probe), size, pixels)
+    model = _Model(vacuum.of_probe(probe), size, pixels.float())
     offset, sigma = _posterior(model, counts.double(), weight.double(), level.double(), candidate)
     found = (middle + offset).cpu().numpy()
     return replace(peaks, qx_px=found[:, 0], qy_px=found[:, 1], sigma_px=sigma.cpu().numpy())
 
 
-def _crops(images: Tensor, peaks: Peaks, size: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Round crops about the candidates' pixels.
-
-    Returns:
-        Middle pixels (D, 2); counts (D, n); weights 1 / variance, 0 for neighbours and outside the frame, (D, n);
-        each disk's mean counts per pixel (D,); and the pixels' offsets from the middle (n, 2).
-    """
-    device, half = images.device, int(np.ceil(size + MARGIN))
+def _round(size: float, device: torch.device) -> Tensor:
+    """Pixels of a round crop about a disk of a radius [px], from its middle, whole numbers, (n, 2)."""
+    half = int(np.ceil(size + edgefit.MARGIN))
     steps = torch.arange(-half, half + 1, device=device)
-    square = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
-    pixels = square[square.double().norm(dim=1) < half + 0.5]
-    index = torch.as_tensor(peaks.pattern, device=device)
-    start = torch.as_tensor(peaks.positions, dtype=torch.float32, device=device)
-    middle = start.round().long()
-    where = middle[:, None] + pixels  # (D, n, 2)
-    frame = torch.tensor(images.shape[-2:], device=device)
-    inside = ((where >= 0) & (where < frame)).all(-1)
-    where = torch.minimum(where.clamp(min=0), frame - 1)
-    # counts smoothed over 3 x 3: a pixel's own noise must not set its weight
-    smooth = torch.nn.functional.avg_pool2d(images[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
-    counts, variance = (image[index[:, None], where[..., 0], where[..., 1]] for image in (images, smooth + FLOOR))
-    others = torch.as_tensor(edgefit.neighbours(peaks, 2 * (size + MARGIN)), dtype=torch.float32, device=device)
-    to_other = (pixels[None, :, None] - (others - middle[:, None])[:, None]).norm(dim=-1).amin(-1)
-    to_own = (pixels[None] - (start - middle)[:, None]).norm(dim=-1)
-    weight = (inside & ((to_other > size + 1.5) | (to_own < to_other))) / variance
-    within = (to_own < size).float()
-    level = ((counts * within).sum(1) / within.sum(1).clamp(min=1)).clamp(min=0.05)
-    return middle, counts, weight, level, pixels.float()
+    square = torch.cartesian_prod(steps, steps)
+    return square[square.double().norm(dim=1) < half + 0.5]
 
 
 class _Model:

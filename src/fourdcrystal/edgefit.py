@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fourdcrystal import correlation
 from fourdcrystal.peaks import Peaks
+from fourdcrystal.vacuum import bicubic
 
 DEGREE = 4
 POWERS = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]  # of x and y, the constant first
@@ -24,6 +25,7 @@ STEPS = 4  # of Gauss and Newton
 DIFFERENCE = 0.1  # px; half of the distance over which slopes are taken
 FARTHEST = 2.5  # px; from the candidate
 MARGIN = 4  # of a crop beyond the disk [px]
+FLOOR = 0.3  # counts² added to the variance, so that empty pixels don't weigh without limit
 CHUNK = 64  # disks treated at a time; bounds memory
 
 
@@ -40,16 +42,12 @@ def refine(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, device: str = 
         return peaks
     images = torch.as_tensor(np.ascontiguousarray(patterns, dtype=np.float32), device=device).clamp(min=0)
     vacuum = torch.as_tensor(correlation.centred(probe), dtype=torch.float32, device=device)
-    plateau = float(np.median(probe[probe > probe.max() / 2]))
-    vacuum = (vacuum / plateau).clamp(min=0)
+    vacuum = (vacuum / correlation.plateau(probe)).clamp(min=0)
     size = correlation.radius(probe)
-    near = neighbours(peaks, 2 * (size + MARGIN))
-    index = torch.as_tensor(peaks.pattern, device=device)
-    start = torch.as_tensor(peaks.positions, dtype=torch.float32, device=device)
-    others = torch.as_tensor(near, dtype=torch.float32, device=device)
+    candidates, noise = Candidates.of(peaks, size, device), variance(images)
     found, sigma = [], []
     for part in torch.arange(len(peaks), device=device).split(CHUNK):
-        at, spread = _fit(images, index[part], start[part], others[part], vacuum, size)
+        at, spread = _fit(images, noise, candidates.where(part), vacuum, size)
         found.append(at)
         sigma.append(spread)
     positions = torch.cat(found).double().cpu().numpy()
@@ -69,42 +67,85 @@ def neighbours(peaks: Peaks, reach: float, most: int = 8) -> np.ndarray:
     return near
 
 
-def _fit(
-    images: Tensor, index: Tensor, start: Tensor, others: Tensor, probe: Tensor, size: float
-) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Candidates:
+    """Disks whose surroundings are looked at.
+
+    Attributes:
+        pattern: Of each disk, (D,).
+        start: About where it is [px], (D, 2).
+        others: Where the nearest other disks of its pattern are [px], (D, most, 2).
+    """
+
+    pattern: Tensor
+    start: Tensor
+    others: Tensor
+
+    @classmethod
+    def of(cls, peaks: Peaks, size: float, device: str | torch.device) -> "Candidates":
+        """Those of peaks, for disks of a radius ``size`` [px]."""
+        near = neighbours(peaks, 2 * (size + MARGIN))
+        start, others = (torch.as_tensor(at, dtype=torch.float32, device=device) for at in (peaks.positions, near))
+        return cls(torch.as_tensor(peaks.pattern, device=device), start, others)
+
+    def where(self, keep: Tensor) -> "Candidates":
+        """Those of some indices."""
+        return Candidates(self.pattern[keep], self.start[keep], self.others[keep])
+
+
+def variance(images: Tensor) -> Tensor:
+    """Of images' counts, (N, X, Y): these, smoothed over 3 x 3, so that a pixel's own noise doesn't set its weight."""
+    return torch.nn.functional.avg_pool2d(images[:, None], 3, 1, 1, count_include_pad=False)[:, 0] + FLOOR
+
+
+def crops(
+    images: Tensor, noise: Tensor, disks: Candidates, pixels: Tensor, size: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Counts around disks, and how much each of them says about its disk.
+
+    Args:
+        images: Counts, (N, X, Y).
+        noise: Their :func:`variance`, (N, X, Y).
+        disks: D candidates.
+        pixels: Of a crop, from the middle pixel, whole numbers, (n, 2).
+        size: Radius of a disk [px].
+
+    Returns:
+        Middle pixels (D, 2); counts (D, n); weights 1 / variance, 0 for neighbours and outside the frame, (D, n); and
+        each disk's mean counts per pixel (D,).
+    """
+    middle = disks.start.round().long()
+    where = middle[:, None] + pixels
+    frame = torch.tensor(images.shape[-2:], device=images.device)
+    inside = ((where >= 0) & (where < frame)).all(-1)
+    where = torch.minimum(where.clamp(min=0), frame - 1)
+    counts, spread = (image[disks.pattern[:, None], where[..., 0], where[..., 1]] for image in (images, noise))
+    to_other = (pixels[None, :, None] - (disks.others - middle[:, None])[:, None]).norm(dim=-1).amin(-1)
+    to_own = (pixels[None] - (disks.start - middle)[:, None]).norm(dim=-1)
+    weight = (inside & ((to_other > size + 1.5) | (to_own < to_other))) / spread
+    within = (to_own < size).to(counts.dtype)
+    level = ((counts * within).sum(1) / within.sum(1).clamp(min=1)).clamp(min=0.05)
+    return middle, counts, weight, level
+
+
+def _fit(images: Tensor, noise: Tensor, disks: Candidates, probe: Tensor, size: float) -> tuple[Tensor, Tensor]:
     """Centres, (n, 2), and their standard uncertainties, (n,), of some disks."""
     half = int(np.ceil(size + MARGIN))
     steps = torch.arange(-half, half + 1, device=images.device)
-    middle = start.round().long()
-    rows, columns = middle[:, 0, None] + steps, middle[:, 1, None] + steps
-    inside = ((rows >= 0) & (rows < images.shape[1]))[:, :, None] & ((columns >= 0) & (columns < images.shape[2]))[
-        :, None
-    ]
-    rows, columns = rows.clamp(0, images.shape[1] - 1), columns.clamp(0, images.shape[2] - 1)
-    crop = images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
-    grid = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), dim=-1).to(crop.dtype)  # (S, S, 2)
-    # variance: counts smoothed over 3 x 3, so that a pixel's own noise doesn't set its weight
-    variance = torch.nn.functional.avg_pool2d(crop[:, None], 3, 1, 1, count_include_pad=False)[:, 0] + 0.3
-    relative = grid[None, :, :, None] - (others - middle[:, None])[:, None, None]  # (n, S, S, most, 2)
-    to_other = relative.norm(dim=-1).amin(-1)
-    to_own = (grid[None] - (start - middle)[:, None, None]).norm(dim=-1)
-    weight = (inside & ((to_other > size + 1.5) | (to_own < to_other))) / variance
-    count = len(index)
-    crop, weight = crop.reshape(count, -1), weight.reshape(count, -1)
-    within = (to_own < size).reshape(count, -1).to(crop.dtype)
-    level = ((crop * within).sum(1) / within.sum(1).clamp(min=1)).clamp(min=0.05)
-    data = _Data(crop, weight, grid.reshape(-1, 2), probe, size, level)
+    pixels = torch.cartesian_prod(steps, steps)
+    middle, counts, weight, level = crops(images, noise, disks, pixels, size)
+    data, start = _Data(counts, weight, pixels.to(counts.dtype), probe, size, level), disks.start - middle
     # Gauss-Newton converges from about as far as the disk's edge is wide: the best point of a grid is near enough
-    trials = (start - middle)[:, None] + torch.cartesian_prod(COARSE, COARSE).to(crop)[None]
+    trials = start[:, None] + torch.cartesian_prod(COARSE, COARSE).to(counts)[None]
     chi2 = torch.stack([data.solve(trial)[1] for trial in trials.unbind(1)], dim=1)
-    centre = trials[torch.arange(count), chi2.argmin(1)]
-    spread = torch.full((count,), float("inf"), device=crop.device)
+    centre = trials[torch.arange(len(trials)), chi2.argmin(1)]
+    spread = torch.full((len(trials),), float("inf"), device=counts.device)
     for _ in range(STEPS):
         step, spread = data.step(centre)
         centre = centre + step.clamp(-0.5, 0.5)
     # a fit that ran away from its candidate is no improvement on it
-    strayed = ((centre - (start - middle)).norm(dim=1) > FARTHEST) | ~torch.isfinite(centre).all(1)
-    centre = torch.where(strayed[:, None], start - middle, centre)
+    strayed = ((centre - start).norm(dim=1) > FARTHEST) | ~torch.isfinite(centre).all(1)
+    centre = torch.where(strayed[:, None], start, centre)
     return middle + centre, torch.where(strayed, FARTHEST, spread)
 
 
@@ -132,7 +173,7 @@ class _Data:
         """Probe times each monomial, for disks at ``centre`` (n, 2), (n, S², terms)."""
         u = self.grid - centre[:, None]
         x, y = (u / self.size).clamp(-1.5, 1.5).unbind(-1)
-        disk = sampled(self.probe, u)
+        disk = bicubic(self.probe, u).clamp(min=0)
         along_x, along_y = [torch.ones_like(x)], [disk]
         for _ in range(DEGREE):  # products, since powers are slow
             along_x.append(along_x[-1] * x)
@@ -175,13 +216,3 @@ class _Data:
         covariance = torch.linalg.inv(matrix)[:, -2:, -2:]
         spread = torch.sqrt(torch.diagonal(covariance, dim1=1, dim2=2).mean(1).clamp(min=1e-6))
         return found[:, -2:].float(), spread.float()
-
-
-def sampled(probe: Tensor, offsets: Tensor) -> Tensor:
-    """The probe at sub-pixel offsets from its centre, bicubic, (n, S²)."""
-    x, y = probe.shape
-    scale = torch.tensor([2 / (x - 1), 2 / (y - 1)], device=probe.device)
-    middle = torch.tensor([x // 2, y // 2], device=probe.device)
-    places = ((offsets + middle) * scale - 1).flip(-1)[None]  # grid_sample has the last axis first
-    made = torch.nn.functional.grid_sample(probe[None, None], places, "bicubic", "zeros", align_corners=True)
-    return made[0, 0].clamp(min=0)

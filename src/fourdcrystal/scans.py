@@ -105,10 +105,13 @@ class Scan:
             raise InputError(f"{self.name}: can't be read at scan rows {rows.start}-{rows.stop} ({error})") from error
         return piece.astype(np.float32, copy=False).reshape(-1, *self.shape)
 
+    def spread(self, most: int) -> np.ndarray:
+        """Indices of positions spread evenly over the scan, (n,)."""
+        return np.linspace(0, len(self) - 1, min(most, len(self))).astype(int)
+
     def sample(self, most: int = 16) -> np.ndarray:
-        """Patterns spread evenly over the scan, (n, qx, qy) float32."""
-        index = np.linspace(0, len(self) - 1, min(most, len(self))).astype(int)
-        x, y = np.unravel_index(index, self.grid)
+        """The patterns there, (n, qx, qy) float32."""
+        x, y = np.unravel_index(self.spread(most), self.grid)
         one = [self.read(slice(i, i + 1), slice(j, j + 1)) for i, j in zip(x.tolist(), y.tolist(), strict=True)]
         return np.concatenate(one)
 

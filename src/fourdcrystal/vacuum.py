@@ -59,7 +59,7 @@ class Vacuum:
         low = at.long()
         value = table[low] + (at - low) * (table[low + 1] - table[low])
         residual = torch.as_tensor(self.residual, dtype=offsets.dtype, device=offsets.device)
-        return (value + _bicubic(residual, offsets)).clamp(min=0)
+        return (value + bicubic(residual, offsets)).clamp(min=0)
 
     def template(self, size: int, device: torch.device | str = "cpu") -> "Template":
         """The probe in crops of ``size`` pixels a side, for many centres; single precision."""
@@ -92,8 +92,7 @@ class Template:
 
 def of_probe(probe: np.ndarray) -> Vacuum:
     """The vacuum probe of its image, (X, Y) in any unit."""
-    plateau = float(np.median(probe[probe > probe.max() / 2]))
-    image = np.asarray(probe, float) / plateau
+    image = np.asarray(probe, float) / correlation.plateau(probe)
     radius = correlation.radius(probe)
     centre = np.array(correlation.centre(probe))
     coefficients = np.zeros(2 * HARMONICS)  # of the outline; the first harmonic is a displacement of the centre
@@ -125,7 +124,7 @@ def _at_centre(residual: np.ndarray, centre: np.ndarray) -> np.ndarray:
     x, y = residual.shape
     pixels = np.moveaxis(np.indices((x, y)), 0, -1)
     grid = torch.as_tensor(pixels - np.array([x // 2, y // 2]) + centre, dtype=torch.float64)
-    return _bicubic(torch.as_tensor(residual), grid - torch.tensor([x // 2, y // 2])).numpy()
+    return bicubic(torch.as_tensor(residual), grid - torch.tensor([x // 2, y // 2])).numpy()
 
 
 def _outline(offsets: np.ndarray, radius: float, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +148,7 @@ def _profile(distance: np.ndarray, value: np.ndarray) -> np.ndarray:
     return np.linalg.solve(design.T @ design + stiffness * bend.T @ bend + 1e-9 * np.eye(size), design.T @ value)
 
 
-def _bicubic(image: Tensor, offsets: Tensor) -> Tensor:
+def bicubic(image: Tensor, offsets: Tensor) -> Tensor:
     """An image centred on n // 2 at offsets from there, (..., 2) to (...); zero outside."""
     x, y = image.shape
     scale = torch.tensor([2 / (x - 1), 2 / (y - 1)], dtype=offsets.dtype, device=offsets.device)
