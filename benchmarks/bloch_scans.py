@@ -71,7 +71,7 @@ def make(folder: Path, name: str, thickness: Sequence[float], grid: int, seed: i
     with Progress(grid**2, f"Bloch waves, {name}", "positions") as progress:
         for position in np.ndindex(grid, grid):
             strained = simulated_scans.deformed(specimen.structure, along, field.deformation[position])
-            turned = simulated_scans.leaning(field.tilt[position])
+            turned = orientation.leaning(field.tilt[position])
             crystals.append((strained, turned))
             found.append(rocking.intensities(strained, turned, b, ENERGY, np.array(thickness), directions, ABSORPTION))
             progress.add(1)

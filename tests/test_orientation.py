@@ -90,6 +90,16 @@ def test_mistilts_have_the_spread_that_was_asked_for_and_rolls_any_angle():
         assert abs(np.exp(1j * angle).mean()) < 0.1 and abs(np.exp(2j * angle).mean()) < 0.1
 
 
+def test_the_shortest_rotation_to_a_tilted_axis_turns_about_what_is_perpendicular_to_both():
+    tilts = np.random.default_rng(0).normal(0, 0.05, (4, 3, 2))
+    made = orientation.leaning(tilts)
+    np.testing.assert_allclose(made[..., 2] / made[..., 2, 2, None], np.concatenate([tilts, np.ones((4, 3, 1))], -1))
+    np.testing.assert_allclose(made @ made.swapaxes(-1, -2), np.broadcast_to(np.eye(3), made.shape), atol=1e-12)
+    about = np.stack([-tilts[..., 1], tilts[..., 0], 0 * tilts[..., 0]], -1)
+    np.testing.assert_allclose(np.einsum("...ij,...j->...i", made, about), about, atol=1e-12)
+    np.testing.assert_array_equal(orientation.leaning(np.zeros(2)), np.eye(3))
+
+
 def test_the_same_seed_draws_the_same_orientations():
     one, same, other = (orientation.draw(SILICON, SETTINGS, np.random.default_rng(seed)) for seed in (7, 7, 8))
     assert all(np.array_equal(a.rotation, b.rotation) for a, b in zip(one, same, strict=True))

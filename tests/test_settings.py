@@ -91,9 +91,16 @@ BAD = [
     ({"crystals": {"source": "cod"}}, "crystals.source", "'aflow', 'mp'"),
     ({"scans": {"mine": {}}}, "scans.mine", "needs either scan"),
     ({"scans": {"mine": {"scan": "a.dm4"}}}, "scans.mine", "needs probe"),
+    ({"scans": {"mine": {"scan": "a.h5", "probe": "b.npy", "semiangle": 1}}}, "scans.mine", "both probe and semiangle"),
+    ({"scans": {"mine": {"scan": "a.h5", "energy": 200}}}, "scans.mine.energy", "greater than or equal to 1000"),
     ({"scans": {"../up": {"scan": "a.npz"}}}, 'scans: the name of one is "../up", but string', "pattern"),
     ({"seed": -1}, "seed", "greater than or equal to 0"),
 ]
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.zarr", "a.h5", "A.HDF5", "a.emd"])
+def test_a_scan_whose_file_may_hold_the_probe_needs_no_other(name):
+    assert recipe.validate({"scans": {"mine": {"scan": name}}}, "x").scans["mine"].probe is None
 
 
 @pytest.mark.parametrize(("content", "names", "says"), BAD, ids=[json.dumps(c)[:60] for c, _, _ in BAD])

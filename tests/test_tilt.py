@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fourdcrystal import tilt
+from fourdcrystal.orientation import leaning
 from fourdcrystal.peaks import Peaks
-from fourdcrystal.simulated_scans import leaning
 
 
 def zone(tilts):

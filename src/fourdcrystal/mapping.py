@@ -9,6 +9,7 @@ from fourdcrystal.analysis import PLAIN, Analysis, axes, straightened
 from fourdcrystal.errors import InputError
 from fourdcrystal.indexing import Zone
 from fourdcrystal.lattice import Lattices
+from fourdcrystal.orientation import leaning
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.strain import Strain
 
@@ -141,23 +142,15 @@ def _typical(lattices: Lattices, start: np.ndarray) -> np.ndarray:
 def orientations(maps: Maps) -> np.ndarray:
     """Active rotation of the crystal at every position, (P, 3, 3).
 
-    First about the beam by θ, then the zone axis from +z to (t_x, t_y, 1) by the shortest rotation (Rodrigues). With a
-    known crystal it begins at the crystal's own frame, else at the reference with its zone axis along the beam.
+    First about the beam by θ, then the zone axis from +z to (t_x, t_y, 1) by the shortest rotation. With a known
+    crystal it begins at the crystal's own frame, else at the reference with its zone axis along the beam.
     """
     theta = maps.strain.values[:, 3]
     # a method that knows no heights says nothing about tilt anywhere: the zone axis is along the beam, then
     tilts = maps.tilt if np.isfinite(maps.tilt).any() else np.zeros_like(maps.tilt)
-    axis = np.column_stack([tilts, np.ones(len(theta))])
-    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
-    x, y, z = axis.T
-    # R v = v + k × v + k × (k × v) / (1 + z), k = e_z × axis
-    cross = np.zeros((len(theta), 3, 3))
-    cross[:, 0, 2], cross[:, 1, 2] = x, y
-    cross[:, 2, 0], cross[:, 2, 1] = -x, -y
-    leaning = np.eye(3) + cross + cross @ cross / (1 + z)[:, None, None]
     c, s, zero, one = np.cos(theta), np.sin(theta), np.zeros_like(theta), np.ones_like(theta)
     turning = np.array([[c, -s, zero], [s, c, zero], [zero, zero, one]]).transpose(2, 0, 1)
-    return leaning @ turning @ (np.eye(3) if maps.zone is None else maps.zone.rotation)
+    return leaning(tilts) @ turning @ (np.eye(3) if maps.zone is None else maps.zone.rotation)
 
 
 def bragg_vector_map(peaks: Peaks, centres: np.ndarray, shape: tuple[int, int], sampling: int = 4) -> np.ndarray:

@@ -78,6 +78,18 @@ def draw(structure: Structure, settings: Orientations, rng: np.random.Generator)
     return drawn + [Orientation(Rotation.from_quat(q).as_matrix(), "random") for q in quaternions]
 
 
+def leaning(tilt: np.ndarray) -> np.ndarray:
+    """Shortest rotations, (..., 3, 3), that bring +z along (t_x, t_y, 1), of tilts (..., 2) [rad].
+
+    R v = v + k × v + k × (k × v) / (1 + z) with k = e_z × axis (Rodrigues).
+    """
+    axis = np.concatenate([tilt, np.ones((*tilt.shape[:-1], 1))], axis=-1)
+    axis /= np.linalg.norm(axis, axis=-1, keepdims=True)
+    cross = np.zeros((*tilt.shape[:-1], 3, 3))
+    cross[..., :2, 2], cross[..., 2, :2] = axis[..., :2], -axis[..., :2]
+    return np.eye(3) + cross + cross @ cross / (1 + axis[..., 2, None, None])
+
+
 def zone_axes(structure: Structure, max_index: int) -> list[Axis]:
     """Zone axes of a crystal that differ by symmetry, most important first.
 

@@ -58,14 +58,6 @@ def field(settings: Simulated) -> Field:
     return Field((np.eye(2) + strain) @ turned, tilt)
 
 
-def leaning(tilt: np.ndarray) -> np.ndarray:
-    """Shortest rotation, (3, 3), that brings +z along (t_x, t_y, 1)."""
-    axis = np.array([*tilt, 1.0])
-    x, y, z = axis / np.linalg.norm(axis)
-    cross = np.array([[0, 0, x], [0, 0, y], [-x, -y, 0]])
-    return np.eye(3) + cross + cross @ cross / (1 + z)
-
-
 def deformed(structure: Structure, rotation: np.ndarray, deformation: np.ndarray) -> Structure:
     """The crystal turned by ``rotation`` and then deformed in the plane; fractional coordinates stay.
 
@@ -148,7 +140,7 @@ def _position(number: int, deformation: np.ndarray, tilt: np.ndarray) -> tuple[n
     """Intensity over the vacuum probe's maximum, (qx, qy), and the reflections at one position."""
     settings, made, instrument = _worker["settings"], _worker["made"], _worker["instrument"]
     strained = deformed(_worker["structure"], _worker["rotation"], deformation)
-    turned = leaning(tilt)
+    turned = orientation.leaning(tilt)
     cell = production.supercell_of(strained, turned, settings)
     b = scattering.b_factors(strained, settings.specimen.thermal)
     rng = seeds.generator(settings.seed, made.crystal, "scan phonons", number)
@@ -181,9 +173,8 @@ def _write(
         weight[p, at] = labels.weights(found.g, found.vg, made.energy, settings.labels)
     seen = (weight > 0).any(0)
     g, weight, hkl = g[:, seen], weight[:, seen], hkl[seen]
-    flat = truth.tilt.reshape(-1, 2)
     inverse = np.linalg.inv(truth.deformation.reshape(-1, 2, 2)).swapaxes(-1, -2)
-    distortion = np.array([leaning(t)[:2, :2] @ f for t, f in zip(flat, inverse, strict=True)])
+    distortion = orientation.leaning(truth.tilt.reshape(-1, 2))[:, :2, :2] @ inverse
     with files.replaced(path) as temporary:
         np.savez_compressed(
             temporary,
