@@ -19,6 +19,7 @@ from fourdcrystal import (
 )
 from fourdcrystal.electrons import wavelength
 from fourdcrystal.instrument_settings import DetectorSettings, Microscope, Specimen, Thermal
+from fourdcrystal.propagation import Grid
 
 ENERGY = 200e3
 
@@ -197,7 +198,7 @@ def fourier_labels():
     """The 2021 labels of silicon on [110], and the reflections they should show."""
     b = scattering.b_factors(SILICON, Thermal())
     rotation = orientation.along_beam(SILICON, (1, 1, 0))
-    grid = simulation.Grid(384, 50.0)
+    grid = Grid(384, 50.0)
     seen = camera.Camera(grid, (128, 128), 1)
     cell = supercell.cut(SILICON, rotation, (50.0, 50.0), 100.0)
     found = reflections.reflections(SILICON, rotation, 1.2, [ENERGY], 0.1, b)
@@ -223,7 +224,7 @@ def test_the_height_q_z_of_the_2021_labels_follows_the_orientation():
     b = scattering.b_factors(SILICON, Thermal())
     rotation = orientation.tilted(0.0, 0.05) @ orientation.along_beam(SILICON, (1, 1, 0))
     cell = supercell.cut(SILICON, rotation, (50.0, 50.0), 200.0)
-    seen = camera.Camera(simulation.Grid(256, 50.0), (128, 128), 1)
+    seen = camera.Camera(Grid(256, 50.0), (128, 128), 1)
     vg, qz = label_fft.maps(cell, seen, 2.0, b)
     found = reflections.reflections(SILICON, rotation, 1.0, [ENERGY], 0.1, b)
     places = np.round(labels.positions(found.g, 0.02, (128, 128))).astype(int)
@@ -237,7 +238,7 @@ def test_the_height_q_z_of_the_2021_labels_follows_the_orientation():
 @pytest.mark.parametrize("binning", [1, 2, 3])
 def test_a_reflection_in_the_middle_of_a_pixel_is_as_high_as_its_structure_factor_however_pixels_are_binned(binning):
     a, b, cells = SILICON.lattice.a, {"Si": 0.46}, 12
-    seen = camera.Camera(simulation.Grid(320, cells * a), (96 // binning, 96 // binning), binning)
+    seen = camera.Camera(Grid(320, cells * a), (96 // binning, 96 // binning), binning)
     cell = supercell.cut(SILICON, np.eye(3), (cells * a, cells * a), 8 * a)
     vg, qz = label_fft.maps(cell, seen, a / 4, b)
     for hkl in ((2, 2, 0), (-2, 2, 0), (2, -2, 0)):
