@@ -17,7 +17,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -26,7 +26,17 @@ import accuracy_report as report
 import numpy as np
 import pandas as pd
 
-from fourdcrystal import detection, evaluation, held_out, modelfile, refinements, scan_files, scan_truth, significance
+from fourdcrystal import (
+    detection,
+    evaluation,
+    floor,
+    held_out,
+    modelfile,
+    refinements,
+    scan_files,
+    scan_truth,
+    significance,
+)
 from fourdcrystal import metrics as figures
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.evaluation import CLASSICAL
@@ -43,7 +53,6 @@ SCAN_DOSES = {1e5: 0.02, 3e3: 0.2}  # electrons, and the fraction of them in the
 THICK, ANGLE, DOSE = 200.0, 2.2, 1e5  # where conditions are varied: at least this thick [Å]; mrad; electrons
 SETTINGS = Evaluation()
 BASE, CANDIDATES, CONTEXT = "base", "multicorr, root", "learned, in the lattice"
-Method = Callable[[np.ndarray, np.ndarray], Peaks]
 
 
 def conditions(given: Sample, quick: bool) -> Iterator[tuple[str, float, Sample, float]]:
@@ -127,7 +136,7 @@ def score(given: Sample, quick: bool, model: Path) -> pd.DataFrame:
     with Progress(sum(len(g.dq) for _, _, g, _ in every), "held-out crystals", "patterns") as progress:
         for name, value, some, dose in every:
             counts = some.counts(dose, np.random.default_rng([7, int(dose), round(1000 * value)]))
-            least = evaluation.floors(some, dose)
+            least = floor.of_sample(some, dose)
             every_method = list(found_by_all(some, counts, model))
             shared = found_by_both(some, {method: found for method, found, _ in every_method})
             for method, found, in_volts in every_method:

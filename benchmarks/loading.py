@@ -45,7 +45,7 @@ class Steps:
         """One step, finished when it returns."""
         batch = {name: values.to(self._device, non_blocking=True) for name, values in batch.items()}
         batch = self._learner.recorded(batch, "train", self._count)
-        raw = self._learner.network.raw(batch["cbed"][:, None], batch["probe"][:, None])
+        raw = self._learner.raw(batch)
         loss = self._learner.loss(raw, batch)["loss"]
         self._optimiser.zero_grad()
         loss.backward()

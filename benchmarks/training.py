@@ -63,7 +63,7 @@ def measure(overrides: tuple[str, ...], args: argparse.Namespace, limit: float) 
     seen = made.recorded(batch, "benchmark")
 
     def passes() -> None:
-        raw = made.network.raw(seen["cbed"][:, None], seen["probe"][:, None])
+        raw = made.raw(seen)
         made.loss(raw, seen)["loss"].backward()
 
     with FlopCounterMode(display=False) as counter:

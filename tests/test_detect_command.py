@@ -26,7 +26,8 @@ def folder(tmp_path_factory):
     model = experiment.Model(name="ccunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0])
     recipe = {"model": model.model_dump()}
     known = {"catalogue": "", "learned": [], "learned_before": []}
-    about = known | {"labels": {"width": 1.5, "sigma": 0.03}, "radius_px": [2.0, 6.0], "shape": [32, 36]}
+    learned = {"labels": {"width": 1.5, "sigma": 0.03}, "radius_px": [2.0, 6.0], "pixel_invA": [0.01, 0.04]}
+    about = known | learned | {"shape": [32, 36]}
     modelfile.save(path / "model.safetensors", network.build(model), recipe, about)
     return path
 
@@ -143,18 +144,28 @@ def test_a_probe_that_the_network_never_saw_is_said(folder):
 
     detector = Detector.load(folder / "model.safetensors")
     detector.trained_radii, detector.trained_shape = (2.0, 5.0), (32, 32)
-    assert detector.doubts(3.0) is None
-    assert "radius of 9.0 px, the network knows 2.0 to 5.0 px" in detector.doubts(9.0)
-    assert "--bin 3 would help" in detector.doubts(9.0)
+    assert detector.doubts((32, 32), 3.0, 0.02) is None
+    assert "radius of 9.0 px, the network knows 2.0 to 5.0 px" in detector.doubts((32, 32), 9.0, 0.02)
+    assert "--bin 2 would help" in detector.doubts((32, 32), 9.0, 0.02)
+    # binned by 3 for the network, which then knows such disks and pixels
+    assert detector.doubts((128, 128), 9.0, 0.01) is None
+
+
+def test_pixels_that_the_network_never_saw_are_said(folder):
+    from fourdcrystal.inference import Detector
+
+    detector = Detector.load(folder / "model.safetensors")
+    assert "pixels are 0.06 1/Å wide, the network knows 0.01 to 0.04 1/Å" in detector.doubts((32, 32), 3.0, 0.06)
+    assert "pixels of 3 x 3 are 0.06 1/Å wide" in detector.doubts((128, 128), 9.0, 0.02)
 
 
 def test_disks_that_the_shipped_refiner_never_saw_are_said(folder):
     from fourdcrystal import detectors
 
     usual = detectors.named("correlation", "cpu")
-    assert usual.doubts(4.0) is None and detectors.Correlator().doubts(40.0) is None
-    assert "refiner of positions knows 2.5 to 11 px; --bin 2 or --refine edge" in usual.doubts(15.0)
-    assert "--refine none" in usual.doubts(1.5)
+    assert usual.doubts((128, 128), 4.0, 0.02) is None and detectors.Correlator().doubts((128, 128), 40.0, 0.02) is None
+    assert "refiner of positions knows 2.5 to 11 px; --bin 2 or --refine edge" in usual.doubts((128, 128), 15.0, 0.02)
+    assert "--refine none" in usual.doubts((128, 128), 1.5, 0.02)
 
 
 def test_a_device_that_is_not_there_is_refused(folder):

@@ -20,7 +20,7 @@ class Correlating:
 
     tilt, method, identity, in_volts = np.array([0.004, -0.003]), "stand-in", "stand-in", True
 
-    def doubts(self, radius):
+    def doubts(self, shape, radius, dq):
         return None
 
     def batch_size(self, shape):
@@ -58,8 +58,8 @@ def test_empty_and_spoiled_patterns_are_flagged_and_have_no_peaks(found):
 
 def test_without_an_energy_nothing_is_said_to_be_in_volts(spoiled):
     known, unknown = (detection.detect(replace(spoiled, energy=energy), Correlating()) for energy in (200e3, None))
-    assert known.in_volts and not any("energy" in note for note in known.notes)
-    assert not unknown.in_volts and any("--energy" in note for note in unknown.notes)
+    assert known.units == "V" and not any("energy" in note for note in known.notes)
+    assert unknown.units == "px²" and any("--energy" in note for note in unknown.notes)
 
 
 def test_noise_of_a_dark_reference_below_zero_spoils_nothing():

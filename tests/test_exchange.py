@@ -22,6 +22,7 @@ def trained(name):
     torch.manual_seed(0)
     built = network.build(MODELS[name]).eval()
     torch.nn.init.normal_(built.head.weight, std=0.02)
+    torch.nn.init.normal_(built.gain, std=0.5)
     return modelfile.TrainedModel(built, {"model": MODELS[name].model_dump(mode="json")}, {"catalogue": "abc"}, "test")
 
 
@@ -31,10 +32,11 @@ def test_onnx_and_pytorch_agree_within_a_ten_thousandth(name, tmp_path):
     exchange.to_onnx(model, path, (64, 48))
     batch = quartets(3, (64, 48))
     cbed, probe = 1000 * batch["cbed"][:, None], batch["probe"][:, None]
+    pixel = torch.tensor([network.USUAL, [2e-5, 0.1], [torch.nan, torch.nan]])
     with torch.inference_mode():
-        expected = model.network(cbed, probe)
+        expected = model.network(cbed, probe, pixel)
     session = onnxruntime.InferenceSession(path)
-    ug, qz = session.run(["ug", "qz"], {"cbed": cbed.numpy(), "probe": probe.numpy()})
+    ug, qz = session.run(["ug", "qz"], {"cbed": cbed.numpy(), "probe": probe.numpy(), "pixel": pixel.numpy()})
     np.testing.assert_allclose(ug, expected["ug"].numpy(), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(qz, expected["qz"].numpy(), rtol=1e-4, atol=1e-4 * network.HEIGHT)
     kept = session.get_modelmeta().custom_metadata_map

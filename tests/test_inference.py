@@ -8,12 +8,12 @@ from disk_patterns import disk
 from fourdcrystal import experiment, inference, labels, modelfile, network, refinements
 from fourdcrystal.errors import InputError
 from fourdcrystal.inference import Detector
-from fourdcrystal.peaks import Peaks
 from fourdcrystal.pixels import Pixel
 
 SEEN = {
     "labels": {"width": 1.5, "sigma": 1e3},  # no weight of heights but where a test asks for it
     "radius_px": [2.0, 6.0],
+    "pixel_invA": [0.01, 0.04],
     "shape": [64, 64],
     "catalogue": "",
     "learned": [],
@@ -33,9 +33,9 @@ class Known(torch.nn.Module):
             experiment.Model(name="ccunet", width=4, depth=3, patch=1, blocks=1, powers=[1.0]),
         )
 
-    def forward(self, cbed, probe):
-        assert cbed.shape[1:] == probe.shape[1:] and len(probe) == 1  # one for all patterns
-        self.seen = tuple(cbed.shape[-2:])
+    def forward(self, cbed, probe, pixel):
+        assert cbed.shape[1:] == probe.shape[1:] and len(probe) == len(pixel) == 1  # one for all patterns
+        self.seen, self.told = tuple(cbed.shape[-2:]), pixel[0].tolist()
         strength, qz = np.array([[9.0, 4.0]]), np.array([[0.0, 2000.0]])
         maps = labels.draw(self.at[None], strength, qz, self.seen, 1.5)
         return {
@@ -108,7 +108,7 @@ def test_a_model_file_makes_a_detector_and_its_results_are_the_same_each_time(tm
     modelfile.save(tmp_path / "m.safetensors", network.build(model), {"model": model.model_dump()}, SEEN)
     detector = Detector.load(tmp_path / "m.safetensors")
     patterns = np.random.default_rng(0).poisson(5.0, (3, 40, 44)).astype(np.float32)
-    one, other = (detector.maps(patterns, disk((40, 44), (20, 22), 3)) for _ in range(2))
+    one, other = (detector.maps(patterns, disk((40, 44), (20, 22), 3), PIXEL) for _ in range(2))
     assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
     assert one[0].shape == (3, 40, 44)
 
@@ -129,6 +129,7 @@ def test_large_patterns_are_binned_for_the_network_and_peaks_are_where_they_were
     patterns = np.ones((2, 128, 128), np.float32)
     found = detector.detect(patterns, disk((128, 128), (64, 64), 6), PIXEL)
     assert detector.network.seen == (64, 64)
+    assert detector.network.told == pytest.approx([4 * PIXEL.curvature, 4 * PIXEL.volts])
     np.testing.assert_allclose(found.of_pattern(0).positions, [[60.9, 51.7], [31.5, 88.7]], atol=2e-3)
     np.testing.assert_allclose(found.of_pattern(0).qz, [0, 4 * 2000 * CURVATURE], rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(found.of_pattern(0).intensity, 4 * np.array([9, 4]) * PIXEL.volts, rtol=2e-2)
@@ -153,17 +154,6 @@ def test_without_an_energy_heights_are_unknown(detector):
     found = detector.detect(np.ones((1, 64, 64), np.float32), disk((64, 64), (32, 32), 3), Pixel.unknown())
     assert len(found) == 2 and np.isnan(found.qz).all()
     np.testing.assert_allclose(found.intensity, [9, 4], rtol=2e-2)  # in squares of pixels
-
-
-def test_reflections_off_the_ewald_sphere_are_weighted_as_their_labels_are():
-    """Of three at the same place: on the sphere, a deviation off it, and so far off that heights are a guess."""
-    rise = -CURVATURE * 50**2 / 2
-    at, heights = np.full((3, 2), [82.0, 32.0]), rise + np.array([0.0, 0.03, 0.5])
-    peaks = Peaks.of(np.arange(3), at, np.full(3, 4.0), heights)
-    found = inference.weighted(peaks, (32.0, 32.0), CURVATURE, 0.03).intensity
-    np.testing.assert_allclose(found, 4 * np.exp([0, -0.5, -inference.MOST_DAMPED]))
-    unknown = inference.weighted(Peaks.of(np.arange(3), at, np.full(3, 4.0)), (32.0, 32.0), float("nan"), 0.03)
-    np.testing.assert_array_equal(unknown.intensity, 4.0)
 
 
 def test_how_much_of_nothing_a_camera_sees_changes_nothing():

@@ -50,6 +50,7 @@ def test_the_r_factor_is_that_of_the_maps_in_volts():
     assert float(costs["vg_r_factor"]) == pytest.approx(0.2, rel=1e-4)
     more = losses.MapLoss(Loss(peak=10, qz=0.1, linear=0.5, learned=False))(raw, batch)
     assert float(more["loss"] - costs["loss"]) == pytest.approx(0.1, rel=1e-4)
+    assert float(more["vg_loss"]) == float(costs["vg_loss"])  # the square error alone, as learning curves say
 
 
 def test_a_batch_costs_the_mean_of_its_halves():

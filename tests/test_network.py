@@ -11,12 +11,14 @@ from synthetic_quartets import quartets
 from fourdcrystal import artefacts, experiment, losses, modelfile, network
 from fourdcrystal.errors import InputError
 from fourdcrystal.experiment import Artefacts, Loss, Model
+from fourdcrystal.pixels import Pixel
 
 SMALL = {
     "ccunet": Model(name="ccunet", width=8, depth=2, patch=1, blocks=1, powers=[1.0, 0.5]),
     "patches": Model(name="ccunet", width=8, depth=1, patch=2, blocks=1, powers=[1.0, 0.5]),
     "fcunet": Model(name="fcunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0]),
 }
+USUAL = torch.tensor([network.USUAL])
 both = pytest.mark.parametrize("name", list(SMALL))
 
 
@@ -24,13 +26,14 @@ def built(name):
     torch.manual_seed(0)
     net = network.build(SMALL[name])
     torch.nn.init.normal_(net.head.weight, std=0.1)
+    torch.nn.init.normal_(net.gain, std=0.2)
     return net.eval()
 
 
 @both
 @pytest.mark.parametrize("shape", [(32, 32), (48, 64), (36, 20)])
 def test_any_size_divisible_by_two_to_the_depth(name, shape):
-    out = built(name)(torch.rand(2, 1, *shape) * 9, torch.rand(2, 1, *shape))
+    out = built(name)(torch.rand(2, 1, *shape) * 9, torch.rand(2, 1, *shape), USUAL)
     assert set(out) == {"ug", "qz"}
     assert out["ug"].shape == out["qz"].shape == (2, 1, *shape)
     assert float(out["ug"].detach().min()) >= 0
@@ -39,28 +42,47 @@ def test_any_size_divisible_by_two_to_the_depth(name, shape):
 @both
 def test_another_size_is_refused_in_words(name):
     with pytest.raises(InputError, match=r"30 x 33 px .* multiples of 4 px"):
-        built(name)(torch.rand(1, 1, 30, 33), torch.rand(1, 1, 30, 33))
+        built(name)(torch.rand(1, 1, 30, 33), torch.rand(1, 1, 30, 33), USUAL)
 
 
 @both
 def test_neither_the_unit_of_the_pattern_nor_the_centring_of_the_probe_matters(name):
     net, batch = built(name), quartets(1)
     cbed, probe = batch["cbed"][:, None], batch["probe"][:, None]
-    reference = net(cbed, probe)["ug"]
-    torch.testing.assert_close(net(1000 * cbed, 0.1 * probe)["ug"], reference, atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(net(cbed, probe.roll((5, -3), (-2, -1)))["ug"], reference, atol=1e-3, rtol=1e-2)
+    reference = net(cbed, probe, USUAL)["ug"]
+    torch.testing.assert_close(net(1000 * cbed, 0.1 * probe, USUAL)["ug"], reference, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(net(cbed, probe.roll((5, -3), (-2, -1)), USUAL)["ug"], reference, atol=1e-3, rtol=1e-2)
 
 
 @both
 def test_an_empty_pattern_gives_finite_maps(name):
-    out = built(name)(torch.zeros(1, 1, 32, 32), quartets(1, (32, 32))["probe"][:, None])
+    out = built(name)(torch.zeros(1, 1, 32, 32), quartets(1, (32, 32))["probe"][:, None], USUAL)
     assert all(bool(torch.isfinite(v).all()) for v in out.values())
+
+
+@both
+def test_networks_are_told_the_pixel_and_one_that_is_not_known_is_the_usual_one(name):
+    net, batch = built(name), quartets(2)
+    pixels = [USUAL, torch.full((1, 2), torch.nan), 4 * USUAL, torch.tensor([network.USUAL, [2e-5, 0.1]])]
+    usual, unknown, larger, mixed = (
+        net(batch["cbed"][:, None], batch["probe"][:, None], pixel)["ug"] for pixel in pixels
+    )
+    torch.testing.assert_close(unknown, usual)
+    assert float((larger - usual).detach().abs().max()) > 0.1 * float(usual.detach().max())
+    torch.testing.assert_close(mixed[0], usual[0], atol=1e-5, rtol=1e-4)  # each its own
+    assert not torch.allclose(mixed[1], usual[1])
+
+
+@pytest.mark.parametrize("energy, within", [(200e3, 0.2), (80e3, 0.7)])
+def test_the_usual_pixel_is_about_0_016(energy, within):
+    pixel = Pixel.of(0.016, energy)
+    assert pytest.approx((pixel.curvature, pixel.volts), rel=within) == network.USUAL
 
 
 @both
 def test_inference_is_deterministic(name):
     net, batch = built(name), quartets(2)
-    first, second = (net(batch["cbed"][:, None], batch["probe"][:, None]) for _ in range(2))
+    first, second = (net(batch["cbed"][:, None], batch["probe"][:, None], USUAL) for _ in range(2))
     assert torch.equal(first["ug"], second["ug"])
 
 
@@ -77,7 +99,8 @@ def test_a_network_learns_made_up_disks(name):
     for step in range(100):
         part = {k: v[(4 * step) % 16 : (4 * step) % 16 + 4] for k, v in batch.items()}
         part = artefacts.apply(part, settings, artefacts.generators(part["row"].tolist(), 0, step), 1.5)
-        out = loss(net.raw(part["cbed"][:, None], part["probe"][:, None]), part)["loss"]
+        pixel = torch.stack([part["curvature"], part["volts"]], 1)
+        out = loss(net.raw(part["cbed"][:, None], part["probe"][:, None], pixel), part)["loss"]
         optimiser.zero_grad()
         out.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -93,7 +116,7 @@ def test_a_model_file_gives_the_network_back(name, tmp_path):
     modelfile.save(path, net, {"model": SMALL[name].model_dump(mode="json")}, {"catalogue": "abc"})
     loaded = modelfile.load(path)
     assert loaded.data == {"catalogue": "abc"}
-    inputs = batch["cbed"][:, None], batch["probe"][:, None]
+    inputs = batch["cbed"][:, None], batch["probe"][:, None], USUAL
     assert torch.equal(loaded.network(*inputs)["ug"], net(*inputs)["ug"])
 
 

@@ -73,6 +73,7 @@ def test_pieces_of_another_pixel_size_energy_or_refiner_are_not_taken_for_these(
     refiner.save(tmp_path / "other.safetensors", refiner.Refiner(8), {})
     shipped, other = refinements.named("learned"), refinements.named(str(tmp_path / "other.safetensors"))
     assert shipped.name == other.name and shipped.identity != other.identity
+    assert Correlator(refine=shipped).identity != Correlator(refine=other).identity
 
 
 def test_virtual_images_add_up(made):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fourdcrystal import labels, seeds
+from fourdcrystal import interpolation, labels, seeds
 from fourdcrystal.experiment import Artefacts
 
 Batch = dict[str, Tensor]
@@ -113,20 +113,6 @@ def inelastic(probe: Tensor, width: Tensor) -> Tensor:
     return image / image.sum((-2, -1), keepdim=True)
 
 
-def unbiased(places: Tensor) -> Tensor:
-    """Where PyTorch's bicubic interpolation must be asked for ``places`` so that it keeps first moments, [px].
-
-    Asked for ½ + u between two pixels it weighs pixels whose mean place is ½ + ¾u + u³, since its kernel has a = -0.75:
-    disks would be up to 0.048 px off. Two of Newton's steps find u within 4e-6 px.
-    """
-    beyond = places - places.floor() - 0.5
-    u = beyond
-    for _ in range(2):
-        square = u * u
-        u = (beyond + 2 * square * u) / (3 * square + 0.75)
-    return places + (u - beyond)
-
-
 def warp(images: Tensor, affine: Tensor, shift: Tensor) -> Tensor:
     """Images whose content at centre + d moves to centre + affine d + shift; bicubic, zero outside, (B, X, Y).
 
@@ -142,7 +128,8 @@ def warp(images: Tensor, affine: Tensor, shift: Tensor) -> Tensor:
     )
     back = torch.linalg.inv(affine)
     source = torch.einsum("bij,bxyj->bxyi", back, grid - centre - shift[:, None, None]) + centre
-    unit = 2 * unbiased(source) / torch.tensor([x - 1, y - 1], dtype=images.dtype, device=images.device) - 1
+    last = torch.tensor([x - 1, y - 1], dtype=images.dtype, device=images.device)
+    unit = 2 * interpolation.unbiased(source) / last - 1
     # grid_sample counts its last axis from the image's last axis
     moved = torch.nn.functional.grid_sample(images[:, None], unit.flip(-1), "bicubic", "zeros", align_corners=True)
     return moved[:, 0].clamp(min=0)

@@ -47,7 +47,7 @@ def table(
         grid: Scan positions along both axes.
         centres: Position of the direct beam in every pattern [px], without distortion, (P, 2).
         dq: Size of a pixel [1/Å].
-        intensity_units: V from a network, 1 from a correlation.
+        intensity_units: V from a network, px² from one where pixel or energy are not known, 1 from a correlation.
         alone: The same peaks where each disk by itself says that it is, see :mod:`fourdcrystal.context`; none: there.
     """
     alone = peaks if alone is None else alone

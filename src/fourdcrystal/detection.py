@@ -49,7 +49,8 @@ class Detected:
         method: What found the peaks, for tables and pictures.
         found: Peaks and flags of all patterns, in the order of the scan, virtual images and sums.
         maps: Lattice, strain and tilt.
-        in_volts: Whether intensities are |V_g| w [V]; else U_g / dq² [px²], or heights of a correlation.
+        units: Of intensities: V for |V_g| w; px² for U_g / dq², where the energy isn't known; 1 for heights of a
+            correlation.
         notes: What the user should know about the scan, in sentences.
         alone: The peaks where each disk by itself says that it is; none: nothing else is known.
         deviation: How far disks lie from their lattice along an axis, beyond their uncertainty [px]; NaN: not known.
@@ -58,7 +59,7 @@ class Detected:
     method: str
     found: Found
     maps: Maps
-    in_volts: bool = False
+    units: str = "1"
     notes: tuple[str, ...] = ()
     alone: Peaks | None = None
     deviation: float = float("nan")
@@ -135,7 +136,8 @@ def detect(
     )
     notes = [note for note in said if note]
     made = in_context(scan, believed(scan, detector.method, found, analysis))
-    return replace(made, in_volts=detector.in_volts and scan.energy is not None, notes=(*notes, *made.notes))
+    units = "1" if not detector.in_volts else "px²" if scan.energy is None else "V"
+    return replace(made, units=units, notes=(*notes, *made.notes))
 
 
 def identity(scan: Scan, detector: Detector) -> str:

@@ -82,9 +82,8 @@ def write(
         The summary.
     """
     maps, attributes = found.maps, {"scan": scan.name, "sampling_invA": scan.dq, "version": __version__}
-    units = "V" if found.in_volts else "1"
     straight = straightened(found.peaks, maps.distortion, np.array(scan.centre))
-    vectors = bragg_vectors.table(found.peaks, straight, scan.grid, maps.centres, scan.dq, units, found.alone)
+    vectors = bragg_vectors.table(found.peaks, straight, scan.grid, maps.centres, scan.dq, found.units, found.alone)
     bragg_vectors.write_parquet(output / "bragg_vectors.parquet", vectors)
     seen = distorted(maps.centres, maps.distortion, np.array(scan.centre))
     camera = bragg_vectors.Camera(scan.shape, scan.dq, seen, axes(maps.distortion))
@@ -96,9 +95,9 @@ def write(
     figures = summary(scan, found)
     if "centres" in scan.truth:
         region = analysis.region
-        figures["error"] = {found.method: scan_truth.errors(scan, found.peaks, maps, found.in_volts, region)}
+        figures["error"] = {found.method: scan_truth.errors(scan, found.peaks, maps, found.units == "V", region)}
         if found.alone is not None:
-            errors = scan_truth.errors(scan, found.alone, maps, found.in_volts, region)
+            errors = scan_truth.errors(scan, found.alone, maps, found.units == "V", region)
             figures["error"][f"{found.method}, each disk alone"] = errors
         for other in baselines:
             figures["error"][other.method] = scan_truth.errors(scan, other.peaks, other.maps, False, region)

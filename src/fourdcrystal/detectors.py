@@ -72,8 +72,14 @@ class Detector(Protocol):
         said what one ``electron`` is in the patterns' numbers, they tell it themselves.
         """
 
-    def doubts(self, radius: float) -> str | None:
-        """What speaks against its use with a probe of this radius [px], in words; none if nothing does."""
+    def doubts(self, shape: tuple[int, int], radius: float, dq: float) -> str | None:
+        """What speaks against its use, in words; none if nothing does.
+
+        Args:
+            shape: Pixels of the patterns along q_x and q_y.
+            radius: Of the probe's disk [px].
+            dq: Size of a pixel [1/Å].
+        """
 
 
 class Correlator:
@@ -99,7 +105,7 @@ class Correlator:
     @property
     def identity(self) -> str:
         """What peaks depend on besides the scan."""
-        return f"{self.method} {self.threshold}"
+        return f"{self.method} {self.threshold} {self.refine.identity if self.refine else ''}"
 
     def batch_size(self, shape: tuple[int, int]) -> int:
         """Patterns of a shape that are treated at once."""
@@ -123,6 +129,6 @@ class Correlator:
             return found
         return significance.refined(patterns, probe, found, self.refine.apply, faint, electron)
 
-    def doubts(self, radius: float) -> str | None:
+    def doubts(self, shape: tuple[int, int], radius: float, dq: float) -> str | None:
         """Correlation works with every probe, a refinement that was learned doesn't."""
         return None if self.refine is None else self.refine.doubts(radius)

@@ -14,8 +14,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from fourdcrystal import correlation
+from fourdcrystal.interpolation import bicubic
 from fourdcrystal.peaks import Peaks
-from fourdcrystal.vacuum import bicubic
 
 DEGREE = 4
 POWERS = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]  # of x and y, the constant first

@@ -1,6 +1,6 @@
 """How good a trained network is on crystals and prototypes it never saw, beside classical correlation at its best."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -23,13 +23,15 @@ from fourdcrystal import (
     samples,
     seeds,
     significance,
-    vacuum,
 )
 from fourdcrystal.errors import InputError
-from fourdcrystal.inference import Detector, Method
+from fourdcrystal.inference import Detector
 from fourdcrystal.peaks import Peaks
+from fourdcrystal.pixels import Pixel
 from fourdcrystal.samples import Sample
 from fourdcrystal.settings import Evaluation
+
+Method = Callable[[np.ndarray, np.ndarray, Pixel], Peaks]  # peaks of patterns (N, X, Y), probe (X, Y) and pixel
 
 NETWORK = "network"
 CLASSICAL: dict[str, dict[str, Any]] = {
@@ -141,32 +143,11 @@ def in_order(parts: list[Peaks]) -> Peaks:
     return Peaks(**columns).where(np.argsort(columns["pattern"], kind="stable"))
 
 
-def floors(given: Sample, dose: float) -> np.ndarray:
-    """Least standard deviation of each true position along an axis that shot noise allows [px], (N,).
-
-    That of :mod:`fourdcrystal.floor`, for the electrons that a disk has beyond the median of a ring around it.
-    """
-    true, found = given.true, np.empty(len(given.true.pattern))
-    for index, probe in given.groups():
-        rows = np.flatnonzero(np.isin(true.pattern, index))
-        scale = dose / probe.sum(dtype=np.float64)
-        vacuum_probe = vacuum.of_probe(probe)
-        reach = int(np.ceil(vacuum_probe.radius + 4))
-        steps = np.arange(-reach, reach + 1)
-        distance = np.hypot(steps[:, None], steps)
-        disk, ring = distance <= vacuum_probe.radius, distance > vacuum_probe.radius + 1.5
-        at = np.rint(true.positions[rows]).astype(int)
-        x, y = (np.clip(at[:, i, None] + steps, 0, given.cbed.shape[i + 1] - 1) for i in (0, 1))
-        crops = given.cbed[true.pattern[rows, None, None], x[:, :, None], y[:, None]].astype(np.float64) * scale
-        level = np.median(crops[:, ring], axis=1)
-        electrons = np.maximum(crops[:, disk].sum(1) - level * disk.sum(), 1.0)
-        found[rows] = floor.sigma(vacuum_probe, electrons, level)
-    return found
-
-
 def matched(found: Peaks, given: Sample, settings: Evaluation) -> metrics.Matches:
     """Which peaks are which reflections of a sample."""
-    border = correlation.radius(given.probe[0])
+    border = np.empty(len(given.dq))
+    for index, probe in given.groups():
+        border[index] = correlation.radius(probe)
     distance = settings.match_distance / float(given.dq[0])
     return metrics.match(found, given.true, distance, given.cbed.shape[1:], border)
 
@@ -244,7 +225,7 @@ def evaluate(
         given = samples.of_split(path, patterns, split, settings.patterns, left_out[split])
         for dose in settings.dose:
             counts = given.counts(dose, seeds.generator(seed, "evaluation", split, f"{dose:g}"))
-            least = floors(given, dose)
+            least = floor.of_sample(given, dose)
             for name, method in tools.items():
                 ours = name == NETWORK
                 found = found_by(method, given, counts)

@@ -8,16 +8,17 @@ from typing import cast
 
 import torch
 
-from fourdcrystal import files, modelfile
+from fourdcrystal import files, modelfile, network
 from fourdcrystal.errors import InputError
 
 OPSET = 20  # the first with DFT over any axis
 
 
 def to_onnx(trained: modelfile.TrainedModel, path: Path, shape: tuple[int, int]) -> None:
-    """Write a network as ONNX: cbed [counts] and probe in, ug [dq²] and qz [λ dq²] out, each (batch, 1, X, Y).
+    """Write a network as ONNX: cbed [counts], probe and pixel in, ug [dq²] and qz [λ dq²] out.
 
-    The batch may have any size; the patterns' shape is fixed. Recipe and data are kept as metadata.
+    Images are (batch, 1, X, Y), pixel is (batch, 2): λ dq² [1/Å] and dq² h² / 2 m e [V], NaN where not known. The
+    batch may have any size; the patterns' shape is fixed. Recipe and data are kept as metadata.
 
     Args:
         trained: Network with its recipe.
@@ -32,27 +33,27 @@ def to_onnx(trained: modelfile.TrainedModel, path: Path, shape: tuple[int, int])
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise InputError(f"export to ONNX needs the package {error.name}: pip install onnx onnxscript") from error
-    network = trained.network.eval()
-    example = (torch.rand(2, 1, *shape), torch.rand(2, 1, *shape))
-    network.raw(*example)  # refuses a wrong shape in words
+    model = trained.network.eval()
+    example = (torch.rand(2, 1, *shape), torch.rand(2, 1, *shape), torch.tensor([network.USUAL] * 2))
+    model.raw(*example)  # refuses a wrong shape in words
     batch = torch.export.Dim("batch", min=1, max=65536)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # that torchvision isn't there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network,
+            model,
             example,
             dynamo=True,
-            input_names=["cbed", "probe"],
+            input_names=["cbed", "probe", "pixel"],
             output_names=["ug", "qz"],
             opset_version=OPSET,
-            dynamic_shapes=({0: batch}, {0: batch}),
+            dynamic_shapes=({0: batch}, {0: batch}, {0: batch}),
             verbose=False,
         )
-    model = cast(torch.onnx.ONNXProgram, program).model_proto  # none only without dynamo
+    written = cast(torch.onnx.ONNXProgram, program).model_proto  # none only without dynamo
     for key, value in (("recipe", trained.recipe), ("data", trained.data), ("software", trained.version)):
-        entry = model.metadata_props.add()
+        entry = written.metadata_props.add()
         entry.key, entry.value = f"fourdcrystal.{key}", json.dumps(value, sort_keys=True)
-    onnx.checker.check_model(model)
+    onnx.checker.check_model(written)
     with files.replaced(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
+        temporary.write_bytes(written.SerializeToString())

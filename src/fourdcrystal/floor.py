@@ -10,6 +10,8 @@ estimate without bias from the disk alone can't beat it; one that knows the patt
 import numpy as np
 import torch
 
+from fourdcrystal import vacuum
+from fourdcrystal.samples import Sample
 from fourdcrystal.vacuum import Vacuum
 
 MARGIN = 4  # of the image beyond the disk [px]
@@ -41,3 +43,30 @@ def _shape(probe: Vacuum) -> tuple[np.ndarray, np.ndarray]:
     slopes = [(probe.sample(pixels + step * e) - probe.sample(pixels - step * e)) / (2 * step) for e in torch.eye(2)]
     total = image.sum()
     return (image / total).numpy(), (torch.stack(slopes) / total).numpy()
+
+
+def of_sample(given: Sample, dose: float) -> np.ndarray:
+    """Least standard deviation of each true position along an axis that shot noise allows [px], (N,).
+
+    That of :func:`sigma`, for the electrons that a disk has beyond the median of a ring around it.
+
+    Args:
+        given: Patterns with their reflections.
+        dose: Electrons in a pattern.
+    """
+    true, found = given.true, np.empty(len(given.true.pattern))
+    for index, probe in given.groups():
+        rows = np.flatnonzero(np.isin(true.pattern, index))
+        scale = dose / probe.sum(dtype=np.float64)
+        vacuum_probe = vacuum.of_probe(probe)
+        reach = int(np.ceil(vacuum_probe.radius + 4))
+        steps = np.arange(-reach, reach + 1)
+        distance = np.hypot(steps[:, None], steps)
+        disk, ring = distance <= vacuum_probe.radius, distance > vacuum_probe.radius + 1.5
+        at = np.rint(true.positions[rows]).astype(int)
+        x, y = (np.clip(at[:, i, None] + steps, 0, given.cbed.shape[i + 1] - 1) for i in (0, 1))
+        crops = given.cbed[true.pattern[rows, None, None], x[:, :, None], y[:, None]].astype(np.float64) * scale
+        level = np.median(crops[:, ring], axis=1)
+        electrons = np.maximum(crops[:, disk].sum(1) - level * disk.sum(), 1.0)
+        found[rows] = sigma(vacuum_probe, electrons, level)
+    return found

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,24 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import bfloat16, correlation, laue, memory, modelfile, peaks, significance
+from fourdcrystal import bfloat16, correlation, friedel, laue, memory, modelfile, peaks, significance
 from fourdcrystal.errors import InputError
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.pixels import Pixel
 from fourdcrystal.refinements import Refinement
 
-THRESHOLD = 0.02  # weakest peak over the strongest of its pattern; see docs/decisions/0050
-FLOOR = 1.6  # px² of U_g / dq²; below this a map holds no reflection, whatever its strongest point
+THRESHOLD = 0.01  # weakest peak over the strongest of its pattern: that of labels; see docs/decisions/0050
+FLOOR = 0.4  # px² of U_g / dq²; below this a map holds no reflection, whatever its strongest point
+PAIRED = 0.5  # of the threshold, from which a peak is kept until its mate has been looked at
 SHARE = 0.25  # of the free memory that a batch may take
 BYTES = 1500  # that a pixel of a batch needs at most while it is worked on
 MARGIN = 0.15  # of a probe's radius, by which one may be beyond what the network has seen
 MOST = {"cpu": 2**20, "cuda": 2**27}  # pixels of a batch, beyond which nothing gets faster
 AT_ONCE = {"cpu": 2**17, "cuda": 2**27}  # pixels that the network sees at a time: what stays in a core's cache
 
-MOST_DAMPED = 1.0  # exponent of a label's weight; heights are too uncertain to believe more of it
 LARGEST = 1.5  # of the patterns that the network learned from; larger ones are binned for it
-
-Method = Callable[[np.ndarray, np.ndarray, Pixel], Peaks]  # see Detector.detect
 
 
 def batch_size(shape: tuple[int, int], device: torch.device) -> int:
@@ -69,6 +66,7 @@ class Detector:
         self.width, self.sigma = (float(trained.data["labels"][name]) for name in ("width", "sigma"))
         self.step = trained.network.model.step
         self.trained_radii, self.trained_shape = trained.data["radius_px"], trained.data["shape"]
+        self.trained_pixels = trained.data["pixel_invA"]
         self.catalogue = trained.data["catalogue"]
         self.learned, self.learned_before = (frozenset(trained.data[key]) for key in ("learned", "learned_before"))
 
@@ -101,19 +99,35 @@ class Detector:
     @property
     def identity(self) -> str:
         """What peaks depend on besides the scan: the weights, to the bit, and the options."""
-        return f"{self.method} {self.threshold} {self._weights}"
+        return f"{self.method} {self.threshold} {self._weights} {self.refine.identity if self.refine else ''}"
 
-    def doubts(self, radius: float) -> str | None:
-        """What speaks against using the network with a probe of this radius [px]; nothing if it has seen such ones."""
+    def doubts(self, shape: tuple[int, int], radius: float, dq: float) -> str | None:
+        """What speaks against using the network on patterns of a shape; nothing if it has seen such ones.
+
+        Args:
+            shape: Pixels along q_x and q_y.
+            radius: Of the probe's disk [px].
+            dq: Size of a pixel [1/Å].
+        """
+        binning = self.binning(shape, radius)
+        binned = f" of {binning} x {binning}" if binning > 1 else ""
+        said: list[str | None] = []
         low, high = self.trained_radii
-        seen = radius / self.binning(self.trained_shape, radius)
-        if (1 - MARGIN) * low <= seen <= (1 + MARGIN) * high:
-            return None if self.refine is None else self.refine.doubts(radius)
-        mend = f"; --bin {round(radius / (low * high) ** 0.5)} would help" if radius > 1.5 * high else ""
-        return (
-            f"the probe's disk has a radius of {radius:.1f} px, the network knows {low:.1f} to {high:.1f} px, so "
-            f"its peaks may be wrong{mend}"
-        )
+        if not (1 - MARGIN) * low <= radius / binning <= (1 + MARGIN) * high:
+            mend = f"; --bin {math.ceil(radius / high)} would help" if radius > high else ""
+            said.append(
+                f"the probe's disk has a radius of {radius / binning:.1f} px{binned}, the network knows {low:.1f} to "
+                f"{high:.1f} px, so its peaks may be wrong{mend}"
+            )
+        low, high = self.trained_pixels
+        if not (1 - MARGIN) * low <= dq * binning <= (1 + MARGIN) * high:
+            said.append(
+                f"pixels{binned} are {dq * binning:.3g} 1/Å wide, the network knows {low:.2g} to {high:.2g} 1/Å, so "
+                "intensities and heights may be wrong"
+            )
+        if self.refine is not None:
+            said.append(self.refine.doubts(radius))
+        return "; ".join(doubt for doubt in said if doubt) or None
 
     def binning(self, shape: tuple[int, int], radius: float) -> int:
         """By how much patterns are binned for the network, so that their size is about what it learned from.
@@ -126,7 +140,7 @@ class Detector:
         return max(1, min(fits, int(radius / self.trained_radii[0])))
 
     @torch.inference_mode()
-    def maps(self, patterns: np.ndarray, probe: np.ndarray, binning: int = 1) -> tuple[Tensor, Tensor]:
+    def maps(self, patterns: np.ndarray, probe: np.ndarray, pixel: Pixel, binning: int = 1) -> tuple[Tensor, Tensor]:
         """Maps of U_g [dq²] and q_z [λ dq²] of binned patterns, each (N, ⌈X / binning⌉, ⌈Y / binning⌉).
 
         Sides that the network can't halve often enough are padded with zeros for it. dq is that of binned pixels.
@@ -134,6 +148,7 @@ class Detector:
         Args:
             patterns: Counts, (N, X, Y).
             probe: Vacuum probe, (X, Y).
+            pixel: Of the patterns, before they are binned.
             binning: Pixels that are added up along each side.
         """
         step = self.step * binning
@@ -147,8 +162,9 @@ class Detector:
 
         stack, vacuum_probe = prepared(patterns), prepared(probe[None])
         at_once = max(1, AT_ONCE.get(self.device.type, AT_ONCE["cpu"]) // (stack.shape[-2] * stack.shape[-1]))
+        known = torch.tensor([[*vars(pixel.binned(binning)).values()]], dtype=torch.float32, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.rounded):
-            made = [self.network(some, vacuum_probe) for some in stack.split(at_once)]
+            made = [self.network(some, vacuum_probe, known) for some in stack.split(at_once)]
         ug, qz = (torch.cat([part[name][:, 0, :x, :y] for part in made]) for name in ("ug", "qz"))
         return ug, qz
 
@@ -179,10 +195,11 @@ class Detector:
         if not usable.any():
             return Peaks.none()
         size, kept = self.batch_size(patterns.shape[1:]), np.flatnonzero(usable)
-        parts, binning = [], self.binning(patterns.shape[1:], correlation.radius(probe))
+        radius = correlation.radius(probe)
+        parts, binning = [], self.binning(patterns.shape[1:], radius)
         for start in range(0, len(kept), size):
-            ug, qz = self.maps(patterns[kept[start : start + size]], probe, binning)
-            parts.append(peaks.extract(ug, qz, self.width, threshold, FLOOR))
+            ug, qz = self.maps(patterns[kept[start : start + size]], probe, pixel, binning)
+            parts.append(peaks.extract(ug, qz, self.width, PAIRED * threshold, FLOOR))
         found = Peaks.joined(parts, [min(size, len(kept) - s) for s in range(0, len(kept), size)])
         # pixel i of a binned pattern has its centre at binning · i + (binning - 1) / 2
         at, middle, seen = found.positions * binning, (binning - 1) / 2, pixel.binned(binning)
@@ -195,27 +212,12 @@ class Detector:
             qz=found.qz * seen.curvature,
             sigma_px=found.sigma_px * binning,
         )
-        found = weighted(found, correlation.centre(probe), pixel.curvature, self.sigma)
+        apart = self.width * binning  # maps are read that well
+        found = friedel.shared(found, correlation.centre(probe), radius, apart, pixel.curvature, self.sigma)
+        found = found.above(threshold)
         if self.refine is None:
             return found
         return placed(patterns, probe, found, self.refine, pixel, faint, electron)
-
-
-def weighted(found: Peaks, centre: tuple[float, float], curvature: float, sigma: float) -> Peaks:
-    """Peaks with the weights w = exp(-s² / 2σ²) of the labels (:mod:`fourdcrystal.labels`) in their intensities.
-
-    σ is a length, and a network sees pixels: it can't tell what is far from the Ewald sphere, and says nearly U_g
-    itself (docs/decisions/0057). Where heights aren't known, nothing changes.
-
-    Args:
-        found: Peaks of a network.
-        centre: Of the vacuum probe [px].
-        curvature: λ dq² [1/Å].
-        sigma: Of the labels [1/Å].
-    """
-    s = -(found.qz + curvature * ((found.positions - np.array(centre)) ** 2).sum(1) / 2)
-    exponent = np.minimum(s**2 / (2 * sigma**2), MOST_DAMPED)
-    return replace(found, intensity=found.intensity * np.exp(-np.nan_to_num(exponent)))
 
 
 def placed(

@@ -45,9 +45,10 @@ class Learner(lightning.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             return artefacts.apply(batch, self.experiment.data.artefacts, samples, self.width)
 
-    def forward(self, cbed: Tensor, probe: Tensor) -> dict[str, Tensor]:
-        """See :meth:`fourdcrystal.network.DiskNetwork.forward`."""
-        return self.network(cbed, probe)
+    def raw(self, batch: Batch) -> Tensor:
+        """See :meth:`fourdcrystal.network.DiskNetwork.raw`, of a recorded batch."""
+        pixel = torch.stack([batch["curvature"], batch["volts"]], 1)
+        return self.network.raw(batch["cbed"][:, None], batch["probe"][:, None], pixel)
 
     def on_train_epoch_start(self) -> None:
         """Go on with the order of samples where the steps so far ended."""
@@ -58,7 +59,7 @@ class Learner(lightning.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch under artefacts that are new at every step."""
         batch = self.recorded(batch, "train", self.global_step)
-        raw = self.network.raw(batch["cbed"][:, None], batch["probe"][:, None])
+        raw = self.raw(batch)
         costs = self.loss(raw, batch)
         self._log("train", costs, len(raw))
         return costs["loss"]
@@ -66,7 +67,7 @@ class Learner(lightning.LightningModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         """Log losses and R factor of a batch under artefacts that are always the same."""
         batch = self.recorded(batch, "validation")
-        raw = self.network.raw(batch["cbed"][:, None], batch["probe"][:, None]).float()
+        raw = self.raw(batch).float()
         self._log("validation", self.loss(raw, batch), len(raw))
 
     def _log(self, split: str, costs: dict[str, Tensor], size: int) -> None:

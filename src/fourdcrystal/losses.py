@@ -81,13 +81,12 @@ class MapLoss(nn.Module):
                 :func:`fourdcrystal.artefacts.apply`.
         """
         raw = raw.float()
-        vg = vg_loss(raw[:, 0], batch["vg"], batch["volts"], batch["peaks"], self.settings.peak).mean()
+        square = vg_loss(raw[:, 0], batch["vg"], batch["volts"], batch["peaks"], self.settings.peak).mean()
         r = r_factor(raw[:, 0], batch["vg"], batch["volts"]).mean()
-        if self.settings.linear:
-            vg = vg + self.settings.linear * r
+        vg = square + self.settings.linear * r
         qz = qz_loss(raw[:, 1], batch["qz"], batch["curvature"], batch["vg"]).mean()
         if self.settings.learned:
             loss = (torch.exp(-self.log_variances) * torch.stack([vg, qz]) + self.log_variances).sum()
         else:
             loss = vg + self.settings.qz * qz
-        return {"loss": loss, "vg_loss": vg.detach(), "qz_loss": qz.detach(), "vg_r_factor": r.detach()}
+        return {"loss": loss, "vg_loss": square.detach(), "qz_loss": qz.detach(), "vg_r_factor": r.detach()}

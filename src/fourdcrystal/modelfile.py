@@ -17,7 +17,7 @@ from fourdcrystal import __version__, experiment, files, network, weightfiles
 from fourdcrystal.errors import InputError
 
 SHIPPED = Path(__file__).parent / "data" / "network.safetensors"
-FORMAT = "3"  # raised when older files can't be read any more
+FORMAT = "4"  # raised when older files can't be read any more
 
 
 @dataclass(frozen=True)

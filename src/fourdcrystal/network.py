@@ -1,4 +1,4 @@
-"""The two networks behind one interface: (pattern, vacuum probe) to maps of V_g and of heights q_z.
+"""The two networks behind one interface: (pattern, vacuum probe, pixel) to maps of U_g and of heights q_z.
 
 Both begin with the correlation of pattern and probe in Fourier space. ``ccunet`` (Munshi et al., Microsc. Microanal.
 27 (Suppl 1), 2774 (2021)) transforms it back and goes on with a real U-Net; ``fcunet`` (Munshi et al., npj Comput.
@@ -7,8 +7,12 @@ Mater. 8, 254 (2022)) runs a complex U-Net on the spectrum, transforms its resul
 Two images can't tell q_z in 1/Å: reflections are bright where the Ewald sphere cuts them, at q_z = -λ|q|²/2, so what a
 pattern shows is q_z over λ dq², in squares of pixels. Nor can they tell V_g in volts: a wave obeys
 dψ/dz = i (λ/4π ∇² + σV) ψ, so with lengths across in 1/dq and heights in 1/(λ dq²) it knows the potential as
-σV / (π λ dq²) = U_g / dq² with U_g = 2 m e V_g / h², again in squares of pixels. The networks say these two, whatever
-the energy and the size of a pixel; who knows both multiplies (docs/decisions/0044, 0057).
+σV / (π λ dq²) = U_g / dq² with U_g = 2 m e V_g / h² and the relativistic mass, again in squares of pixels. The networks
+say these two, whatever the energy and the size of a pixel; who knows both multiplies (docs/decisions/0044, 0057).
+
+What a picture can't tell, knowledge of crystals can: the same picture is of strong potentials in a thin crystal on
+large pixels, or of weak ones in a thick crystal on small pixels, and V_g of real crystals are alike in volts. So
+networks are told the size of a pixel, too (docs/decisions/0058).
 """
 
 from abc import ABC, abstractmethod
@@ -22,6 +26,8 @@ from fourdcrystal.experiment import Model
 
 HEIGHT = 2000.0  # px²; q_z / λ dq² of the Ewald sphere 63 px from the direct beam: the network's numbers are near 1
 STRENGTH = 32.0  # px²; |U_g| / dq² of 1 V at pixels of 0.016 1/Å, so that these numbers are near 1, too
+
+USUAL = (6.4e-6, 0.0327)  # 1/Å, V; λ dq² and dq² h² / 2 m e of pixels of 0.016 1/Å, about, at 80 to 200 kV
 
 AREA = 128.0**2  # px; over which a pattern's counts have a mean of 1: the network's numbers are near 1
 
@@ -48,6 +54,21 @@ def normalised(counts: Tensor) -> Tensor:
     return (counts / total.clamp(min=torch.finfo(counts.dtype).tiny)).clamp(min=0).sqrt()
 
 
+def told(pixel: Tensor) -> Tensor:
+    """What a network is told of pixels: logarithms of both their sizes over usual ones, 0 where not known, (B, 2).
+
+    Args:
+        pixel: λ dq² [1/Å] and dq² h² / 2 m e [V] (:class:`fourdcrystal.pixels.Pixel`), (B, 2); NaN: not known.
+    """
+    usual = torch.tensor(USUAL, dtype=pixel.dtype, device=pixel.device)
+    return torch.nan_to_num(torch.log(pixel / usual))
+
+
+def everywhere(known: Tensor, image: Tensor) -> Tensor:
+    """Numbers (B, C), or (1, C), as channels that are the same all over images (B, ..., X, Y): (B, C, X, Y)."""
+    return known[:, :, None, None].expand(image.shape[0], -1, *image.shape[-2:])
+
+
 class DiskNetwork(nn.Module, ABC):
     """What both variants share: inputs, outputs and their scales.
 
@@ -61,13 +82,15 @@ class DiskNetwork(nn.Module, ABC):
         super().__init__()
         self.model = model
         self.correlation = layers.ProbeCorrelation(list(model.powers))
+        self.gain = nn.Parameter(torch.zeros(2, 2))  # powers of the pixel's sizes that both outputs are multiplied by
 
-    def raw(self, cbed: Tensor, probe: Tensor) -> Tensor:
+    def raw(self, cbed: Tensor, probe: Tensor, pixel: Tensor) -> Tensor:
         """What the loss sees: √(U_g / STRENGTH) (may be negative) and q_z / (λ dq² HEIGHT), (B, 2, X, Y).
 
         Args:
             cbed: Counts, (B, 1, X, Y).
             probe: Vacuum probe in any unit, (B, 1, X, Y).
+            pixel: See :func:`told`, (B, 2), or (1, 2) for all.
 
         Raises:
             InputError: if a side isn't a multiple of patch · 2^depth.
@@ -79,10 +102,13 @@ class DiskNetwork(nn.Module, ABC):
                 f"{self.model.depth} and model.patch {self.model.patch}; "
                 f"allowed are sides that are multiples of {step} px"
             )
-        return self.maps(normalised(cbed), probe)
+        known = told(pixel)
+        # products, which keep single precision where a matrix product may not
+        factor = torch.exp((known[:, None] * self.gain).sum(-1))
+        return self.maps(normalised(cbed), probe, known) * factor[:, :, None, None]
 
     @abstractmethod
-    def maps(self, pattern: Tensor, probe: Tensor) -> Tensor:
+    def maps(self, pattern: Tensor, probe: Tensor, known: Tensor) -> Tensor:
         """The variant's own part of :meth:`raw`, from the normalised pattern."""
 
     def exact_head(self, features: Tensor) -> Tensor:
@@ -90,16 +116,16 @@ class DiskNetwork(nn.Module, ABC):
         with torch.autocast(features.device.type, enabled=False):
             return self.head(features.float())
 
-    def forward(self, cbed: Tensor, probe: Tensor) -> dict[str, Tensor]:
+    def forward(self, cbed: Tensor, probe: Tensor, pixel: Tensor) -> dict[str, Tensor]:
         """Maps ``ug`` [dq²] and ``qz`` [λ dq²], each (B, 1, X, Y), of patterns [counts] and probes, each (B, 1, X, Y).
 
-        ``qz`` is in 1/Å times λ dq² (wavelength, size of a pixel [1/Å]); ``ug`` is |V_g| in volts times
-        dq² / :func:`fourdcrystal.electrons.scattering`.
+        ``qz`` times λ dq² is the height [1/Å]; ``ug`` times dq² / :func:`fourdcrystal.electrons.scattering` is |V_g|
+        [V]. ``pixel`` is what :func:`told` takes.
 
         Raises:
             InputError: if a side isn't a multiple of patch · 2^depth.
         """
-        raw = self.raw(cbed, probe)
+        raw = self.raw(cbed, probe, pixel)
         return {"ug": expand(raw[:, :1]), "qz": raw[:, 1:] * HEIGHT}
 
 
@@ -109,16 +135,17 @@ class CCUNet(DiskNetwork):
     def __init__(self, model: Model) -> None:
         super().__init__(model)
         channels, area = 1 + len(model.powers), model.patch**2
-        self.unet = layers.UNet(channels * area, model.width, model.depth, model.blocks, complex_valued=False)
+        self.unet = layers.UNet(channels * area + 2, model.width, model.depth, model.blocks, complex_valued=False)
         self.head = layers.RealConv2d(model.width, 2 * area, 1)
 
-    def maps(self, pattern: Tensor, probe: Tensor) -> Tensor:
+    def maps(self, pattern: Tensor, probe: Tensor, known: Tensor) -> Tensor:
         """See :meth:`DiskNetwork.maps`; (B, 1, X, Y) each to (B, 2, X, Y)."""
         correlation = torch.fft.irfft2(self.correlation(pattern, probe), s=pattern.shape[-2:])
         # hybrid and phase correlations have other scales than the pattern
         correlation = correlation / correlation.square().mean((-2, -1), keepdim=True).sqrt().clamp(min=1e-6)
         # squares of pixels as channels: the same detail at a fraction of the convolutions' cost (Shi et al., CVPR 2016)
         folded = nn.functional.pixel_unshuffle(torch.cat([pattern, correlation], 1), self.model.patch)
+        folded = torch.cat([folded, everywhere(known, folded)], 1)
         return nn.functional.pixel_shuffle(self.exact_head(self.unet(folded)), self.model.patch)
 
 
@@ -129,21 +156,21 @@ class FCUNet(DiskNetwork):
         super().__init__(model)
         self.unet = layers.UNet(len(model.powers), model.width, model.depth, model.blocks, complex_valued=True)
         self.tail = nn.Sequential(
-            layers.RealConv2d(model.width + 1, 2 * model.width),
+            layers.RealConv2d(model.width + 3, 2 * model.width),
             nn.ReLU(),
             layers.RealConv2d(2 * model.width, 2 * model.width),
             nn.ReLU(),
         )
         self.head = layers.RealConv2d(2 * model.width, 2, 1)
 
-    def maps(self, pattern: Tensor, probe: Tensor) -> Tensor:
+    def maps(self, pattern: Tensor, probe: Tensor, known: Tensor) -> Tensor:
         """See :meth:`DiskNetwork.maps`; (B, 1, X, Y) each to (B, 2, X, Y)."""
         image = torch.fft.irfft2(self.correlation(pattern, probe), s=pattern.shape[-2:])
         # the whole spectrum with zero frequency in the middle: neighbours in frequency are neighbours on the grid
         spectrum = torch.fft.fftshift(torch.fft.fft2(image, norm="ortho"), dim=(-2, -1))
         filtered = torch.fft.ifftshift(self.unet(spectrum), dim=(-2, -1))
         back = torch.fft.ifft2(filtered, norm="ortho").real
-        return self.exact_head(self.tail(torch.cat([back, pattern], 1)))
+        return self.exact_head(self.tail(torch.cat([back, pattern, everywhere(known, pattern)], 1)))
 
 
 NETWORKS: dict[str, type[DiskNetwork]] = {"ccunet": CCUNet, "fcunet": FCUNet}

@@ -28,6 +28,7 @@ from fourdcrystal.instrument_settings import DetectorSettings
 from fourdcrystal.learner import Learner
 
 SILENCE = 15.0  # s; longest time without a word on the terminal
+PIXELS_OF = 64  # stores whose pixel sizes are looked at
 CURVES = ("loss", "vg_loss", "qz_loss", "vg_r_factor")
 
 
@@ -191,12 +192,16 @@ def describe(experiment: Experiment) -> dict[str, Any]:
     if not len(rows):
         raise InputError(f"{paths.catalogue}: has no quartets of the split 'train'; crystals.split sets how many")
     crystals, _ = catalogue.words(rows["crystal"])
-    recipe = stores.metadata(places.inside(paths.patterns, f"{crystals[0]}.zarr"))["recipe"]
-    detector = DetectorSettings.model_validate(recipe["detector"])
+    # a data set has one recipe, unless catalogues were put together: then pixels differ, and some stores show them all
+    some = crystals[:: max(1, len(crystals) // PIXELS_OF)]
+    recipes = [stores.metadata(places.inside(paths.patterns, f"{crystal}.zarr"))["recipe"] for crystal in some]
+    detectors = [DetectorSettings.model_validate(recipe["detector"]) for recipe in recipes]
+    smallest, largest = (end(detector.dq for detector in detectors) for end in (min, max))
+    shortest, longest = experiment.data.artefacts.camera_length
     ranges = {name: [float(end(rows[name]).as_py()) for end in (pc.min, pc.max)] for name in columns[2:]}
     begun = None if experiment.start is None else modelfile.named(experiment.start)
     learned = catalogue.words(rows["prototype"])[0]
-    edges = zip(ranges["semiangle_mrad"], ranges["energy_eV"], strict=True)
+    edges = zip(ranges["semiangle_mrad"], ranges["energy_eV"], (largest, smallest), strict=True)
     return {
         "catalogue": catalogue.identity(paths.catalogue),
         "start": begun and modelfile.checksum(begun),
@@ -208,9 +213,10 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "learned_before": [] if begun is None else modelfile.prototypes(begun),
         **ranges,
         # of the vacuum probe's disk, which grows with the angle and with the energy
-        "radius_px": [angle * 1e-3 / wavelength(energy) / detector.dq for angle, energy in edges],
-        "shape": list(detector.shape),
-        "labels": recipe["labels"],
+        "radius_px": [angle * 1e-3 / wavelength(energy) / dq for angle, energy, dq in edges],
+        "pixel_invA": [smallest / longest, largest / shortest],
+        "shape": list(detectors[0].shape),
+        "labels": recipes[0]["labels"],
     }
 
 

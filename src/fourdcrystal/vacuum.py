@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourdcrystal import correlation, disks
+from fourdcrystal import correlation, disks, interpolation
 
 REACH = 4.0  # of the profile on both sides of the edge [px]
 KNOT = 0.25  # spacing of the profile's knots [px]
@@ -59,7 +59,7 @@ class Vacuum:
         low = at.long()
         value = table[low] + (at - low) * (table[low + 1] - table[low])
         residual = torch.as_tensor(self.residual, dtype=offsets.dtype, device=offsets.device)
-        return (value + bicubic(residual, offsets)).clamp(min=0)
+        return (value + interpolation.bicubic(residual, offsets)).clamp(min=0)
 
     def template(self, size: int, device: torch.device | str = "cpu") -> "Template":
         """The probe in crops of ``size`` pixels a side, for many centres; single precision."""
@@ -124,7 +124,7 @@ def _at_centre(residual: np.ndarray, centre: np.ndarray) -> np.ndarray:
     x, y = residual.shape
     pixels = np.moveaxis(np.indices((x, y)), 0, -1)
     grid = torch.as_tensor(pixels - np.array([x // 2, y // 2]) + centre, dtype=torch.float64)
-    return bicubic(torch.as_tensor(residual), grid - torch.tensor([x // 2, y // 2])).numpy()
+    return interpolation.bicubic(torch.as_tensor(residual), grid - torch.tensor([x // 2, y // 2])).numpy()
 
 
 def _outline(offsets: np.ndarray, radius: float, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -146,13 +146,3 @@ def _profile(distance: np.ndarray, value: np.ndarray) -> np.ndarray:
     bend = np.diff(np.eye(size), 2, axis=0)
     stiffness = STIFFNESS * len(at) * KNOT / (2 * REACH)
     return np.linalg.solve(design.T @ design + stiffness * bend.T @ bend + 1e-9 * np.eye(size), design.T @ value)
-
-
-def bicubic(image: Tensor, offsets: Tensor) -> Tensor:
-    """An image centred on n // 2 at offsets from there, (..., 2) to (...); zero outside."""
-    x, y = image.shape
-    scale = torch.tensor([2 / (x - 1), 2 / (y - 1)], dtype=offsets.dtype, device=offsets.device)
-    middle = torch.tensor([x // 2, y // 2], dtype=offsets.dtype, device=offsets.device)
-    places = ((offsets + middle) * scale - 1).flip(-1).reshape(1, 1, -1, 2)  # grid_sample has the last axis first
-    made = torch.nn.functional.grid_sample(image[None, None], places, "bicubic", "zeros", align_corners=True)
-    return made.reshape(offsets.shape[:-1])

@@ -90,7 +90,9 @@ def crystal_identity(wildcards):
 
 def crystal_file(wildcards):
     """The user's own file that a crystal comes from; databases have none."""
-    return crystal_row(wildcards).source_id.split("#")[0] if settings.crystals.source == "files" else []
+    if settings.crystals.source != "files":
+        return []
+    return structurefiles.of_source(crystal_row(wildcards).source_id)
 
 
 def shards(wildcards):
