@@ -132,7 +132,7 @@ def score(paths: Mapping[tuple[str, str], Path]) -> pd.DataFrame:
     for (specimen, label), path in paths.items():
         scan = scan_files.read(path)
         for method, found in methods(path, scan):
-            errors = scan_truth.errors(scan, found.peaks, found.maps, found.in_volts)
+            errors = scan_truth.errors(scan, found.peaks, found.maps, found.units == "V")
             figures.append({"specimen": specimen, "scan": label, "method": method} | errors)
     return pd.DataFrame(figures)
 
