@@ -66,10 +66,10 @@ def test_reflections_of_a_thick_crystal_of_a_new_prototype_are_found(zincblende)
     squares = evaluation.scored(replace(found, intensity=found.intensity**2), zincblende, Evaluation(), in_volts=False)
     theirs = metrics.summary(evaluation.scored(best, zincblende, Evaluation(), in_volts=False), zincblende.dq)
     ours, scaled = (metrics.summary(columns, zincblende.dq) for columns in (volts, squares))
-    assert ours["score_weighted"] > theirs["score_weighted"] + 0.02
+    assert ours["score_weighted"] > theirs["score_weighted"] + 0.01
     assert scaled["r_factor"] < 0.75 * theirs["r_factor"]
-    assert ours["r_factor"] < theirs["r_factor"]
+    assert ours["r_factor"] < 0.8 * theirs["r_factor"]
     assert ours["tilt_median_mrad"] < 0.2 * ours["untilted_median_mrad"]
     matches = evaluation.matched(found, zincblende, Evaluation())
     ratio = found.intensity[matches.found].sum() / zincblende.true.intensity[matches.true].sum()
-    assert 0.5 < ratio < 2  # zincblende's volts come out 1.5 times too large, as the card says
+    assert 0.7 < ratio < 1.5  # zincblende's volts come out 1.3 times too large, as the card says
