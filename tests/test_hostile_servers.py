@@ -33,10 +33,9 @@ def test_a_server_whose_pages_never_end_is_left_after_one_page_for_each_structur
     provider = object.__new__(source_optimade.Provider)
     endless = {"data": [{"id": "x", "attributes": {}}], "links": {"next": "http://here/again"}}
     provider.url, provider.name, provider._session = "http://here", "here", Answers(endless)
-    cache = Downloads(tmp_path / "a.sqlite", "cache")
-    source_optimade._fetch(provider, cache, ["a", "b"])
-    assert cache.document("a") is None and cache.absent(["a", "b", "x"]) == ["x"]
-    cache.close()
+    with Downloads(tmp_path / "a.sqlite", "cache") as cache:
+        source_optimade._fetch(provider, cache, ["a", "b"])
+        assert cache.document("a") is None and cache.absent(["a", "b", "x"]) == ["x"]
 
 
 @pytest.mark.parametrize("where", ["lattice", "coords"])
