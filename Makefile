@@ -16,12 +16,12 @@ $(VENV)/.demo: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) can't make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 2; }
 	@echo "Installing pinned dependencies into $(VENV) (a few minutes, once) ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable .
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint requirements.lock --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo
 	@echo "Installing what tests need ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,docs,export,services]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint requirements.lock --editable '.[dev,docs,export,services]'
 	@touch $@
 
 demo: $(VENV)/.demo ## the whole factory at small scale: results/report.html, a model, Bragg vectors, strain maps
