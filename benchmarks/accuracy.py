@@ -182,7 +182,7 @@ def scans(folder: Path, grid: int, model: Path) -> tuple[pd.DataFrame, list[tupl
     for name, dose, scan in measured(folder, grid):
         for method, found in detected(scan, model):
             errors = scan_truth.errors(scan, found.peaks, found.maps, found.units == "V")
-            rows.append({"scan": f"{name}, {dose:.0e} electrons", "method": method} | errors)
+            rows.append({"scan": f"{name}, {dose:,.0f} electrons", "method": method} | errors)
             if dose == DOSE and method in (CANDIDATES, "network, learned", f"network, {CONTEXT}"):
                 drawn.append((f"{name}: {method}", scan, found))
     return pd.DataFrame(rows), drawn

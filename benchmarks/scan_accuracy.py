@@ -60,7 +60,7 @@ def made(folder: Path, grid: int, specimens: Sequence[str]) -> dict[tuple[str, s
             bloch_scans.make(folder, name, THICKNESS, grid)
         paths |= {(name, f"{depth:g} Å"): path for depth, path in there.items()}
     for name, dose, scan in accuracy.measured(folder, grid) if MEASURED in specimens else ():
-        paths[MEASURED, f"{name}, {dose:.0e} electrons"] = folder / scan.name
+        paths[MEASURED, f"{name}, {dose:,.0f} electrons"] = folder / scan.name
     return paths
 
 

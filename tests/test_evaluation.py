@@ -105,7 +105,7 @@ def test_summary_names_the_best_classical_method_of_each_figure():
     assert entry["position_median_px"]["classical_method"] == "multicorr"  # what is learned isn't classical
     assert entry["multicorr, root, learned"]["position_joint_px"] == 0.03
     assert entry["tilt_median_mrad"] == {"network": 2.0, "no_tilt": 5.0}
-    assert "held-out crystals, 1e+05 electrons" in evaluation_report.table({"test": {"100000": entry}})
+    assert "held-out crystals, 100,000 electrons" in evaluation_report.table({"test": {"100000": entry}})
 
 
 def test_refined_methods_come_alone_and_in_the_lattice_and_the_lattice_helps(given):

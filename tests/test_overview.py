@@ -12,7 +12,7 @@ def test_key_figures_name_what_was_made_and_where_it_is(production):
     text = overview.text(figures)
     assert figures["crystals"]["selected"] == 6
     assert sum(figures["quartets"].values()) == 6 * 3 * 2 * 2, "crystals x orientations x semi-angles x thicknesses"
-    for words in ("report.html", "model.safetensors", "bragg_vectors.h5", "held-out prototypes", "1e+05 electrons"):
+    for words in ("report.html", "model.safetensors", "bragg_vectors.h5", "held-out prototypes", "100,000 electrons"):
         assert words in text
     paths = re.findall(r"(\S+/(?:model\.safetensors|scores\.csv|catalogue\.parquet|bragg_vectors\.h5))", text)
     assert len(paths) >= 5

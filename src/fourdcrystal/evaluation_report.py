@@ -88,7 +88,7 @@ def table(figures: dict[str, Any]) -> str:
     lines = []
     for split, title in SPLITS.items():
         for dose, entry in figures.get(split, {}).items():
-            lines.append(f"{title}, {float(dose):.0e} electrons: network / best classical method of each figure")
+            lines.append(f"{title}, {float(dose):,.0f} electrons: network / best classical method of each figure")
             for name, (label, _) in FIGURES.items():
                 if name in entry:
                     lines.append(f"  {label:<32} {entry[name]['network']} / {entry[name]['classical']}")

@@ -67,7 +67,7 @@ def sections(figures: dict[str, Any]) -> dict[str, Rows]:
     for name, evaluated in figures["evaluation"].items():
         for split, words in SPLITS.items():
             for dose, entry in evaluated.get(split, {}).items():
-                heading = f"'{name}' on {words}, {float(dose):.0e} electrons (network / best classical)"
+                heading = f"'{name}' on {words}, {float(dose):,.0f} electrons (network / best classical)"
                 made[heading] = [
                     (
                         title,

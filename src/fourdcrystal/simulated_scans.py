@@ -192,5 +192,5 @@ def _write(
     radius = made.semiangle_cutoff * 1e-3 / wavelength(made.energy) / detector.dq
     print(
         f"{path}: {grid[0]} x {grid[1]} positions, {made.thickness:g} Å, disks of {radius:.1f} px, "
-        f"{made.dose:.0e} electrons a pattern"
+        f"{made.dose:,.0f} electrons a pattern"
     )
