@@ -61,7 +61,7 @@ def side_by_side(sample: list[Entry]) -> None:
     position = {id(entry["tags"]): n for n, entry in enumerate(AFLOW_PROTOTYPE_LIBRARY)}
     reference = PrototypeDatabaseMatcher(pd.DataFrame(AFLOW_PROTOTYPE_LIBRARY))
     theirs, slow = timed(lambda e: reference.get_prototypes(e.structure) or [], sample)
-    ours, fast = timed(lambda e: prototypes.library().matches(e.structure), sample)
+    ours, fast = timed(lambda e: prototypes.loaded().matches(e.structure), sample)
     same = sum([names[position[id(t["tags"])]] for t in a] == b for a, b in zip(theirs, ours, strict=True))
     n = len(sample)
     print(f"| pymatgen | {n} | {slow / n * 1e3:.1f} | 1 | | {sum(map(bool, theirs))} |")
@@ -93,7 +93,7 @@ def main() -> None:
     random.Random(args.seed).shuffle(entries)
     sample, whole = entries[: args.sample], entries[: args.whole]
 
-    library = prototypes.library()
+    library = prototypes.loaded()
     header = "| {} | structures | CPU ms each | ratio | agree | with a prototype |\n|---|---|---|---|---|---|"
     print(header.format("cells of up to 20 sites"))
     side_by_side(sample)

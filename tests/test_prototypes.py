@@ -27,14 +27,14 @@ KNOWN = {
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_well_known_crystals_have_their_prototype(name):
-    assert prototypes.class_of(prototypes.library().matches(KNOWN[name])) == name
+    assert prototypes.class_of(prototypes.loaded().matches(KNOWN[name])) == name
 
 
 def test_the_prototype_does_not_depend_on_cell_setting_or_origin():
     for name, structure in list(KNOWN.items())[:6]:
         other = structure * np.array([[1, 1, 0], [0, 1, 0], [0, 1, 2]])
         other.translate_sites(range(len(other)), [0.13, 0.07, 0.21])
-        assert prototypes.library().matches(other) == [name]
+        assert prototypes.loaded().matches(other) == [name]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_the_index_gives_what_comparing_with_the_whole_library_gives(reference):
         wanted = [
             names[next(n for n, e in enumerate(AFLOW_PROTOTYPE_LIBRARY) if e["tags"] == f["tags"])] for f in found
         ]
-        assert prototypes.library().matches(strained) == wanted
+        assert prototypes.loaded().matches(strained) == wanted
 
 
 def test_every_prototype_of_the_library_has_a_name_of_its_own():

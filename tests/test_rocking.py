@@ -60,10 +60,10 @@ def test_a_zone_axis_agrees_with_abtem_s_bloch_waves():
 def test_a_library_keeps_what_it_has(tmp_path, monkeypatch):
     monkeypatch.setattr(rocking, "SIDE", 6)
     monkeypatch.setattr(rocking, "BEAMS", 20)
-    rocking.library(tmp_path, {"Si": SILICON}, 1, seed=0)
+    rocking.written(tmp_path, {"Si": SILICON}, 1, seed=0)
     path = tmp_path / "Si_0.npz"
     before = path.stat().st_mtime_ns
-    rocking.library(tmp_path, {"Si": SILICON}, 1, seed=0)
+    rocking.written(tmp_path, {"Si": SILICON}, 1, seed=0)
     assert path.stat().st_mtime_ns == before
     made = np.load(path)
     assert made["relative"].max() == 1

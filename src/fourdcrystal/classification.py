@@ -52,7 +52,7 @@ def classify(id: str, structure: "Structure") -> Classified:
     measures = limits.measure(structure)
     if measures.distance < limits.COINCIDENT:  # no crystal; rejected by every limit
         return Classified(id, prototypes.OTHER, (), "", measures)
-    matches = prototypes.library().matches(structure)
+    matches = prototypes.loaded().matches(structure)
     label = symmetry.protostructure(structure)
     return Classified(id, prototypes.class_of(matches), tuple(matches), label, measures)
 
@@ -128,7 +128,7 @@ def run(structures: Path, output: Path, workers: int) -> None:
     # forked workers share the library; imported before, built once
     from fourdcrystal import prototypes
 
-    prototypes.library()
+    prototypes.loaded()
     with tqdm(total=total, desc="classify", unit="crystal") as bar:
         if workers == 1:
             for done in map(_part, noted()):

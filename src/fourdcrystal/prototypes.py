@@ -89,7 +89,7 @@ def reduce(structure: Structure) -> Structure:
 
 
 @cache
-def library() -> Library:
+def loaded() -> Library:
     """The library, built once per process (about 2 s)."""
     return Library()
 

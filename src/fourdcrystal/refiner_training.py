@@ -94,7 +94,7 @@ def make(maps: Path, recipe: Recipe, output: Path, per_crystal: int = 1, start: 
     Returns:
         Figures on the validation crystals.
     """
-    learnt, kept = rocking.divided(rocking.library(maps, rocking.crystals(), per_crystal, seed=0))
+    learnt, kept = rocking.divided(rocking.written(maps, rocking.crystals(), per_crystal, seed=0))
     made = collection(recipe.crops, recipe.seed, Rocking(learnt))
     first = None if start is None else refiner.load(start)
     checkpoint = output.with_suffix(".checkpoint")

@@ -180,7 +180,7 @@ def crystals() -> dict[str, Structure]:
     }
 
 
-def library(folder: Path, structures: Mapping[str, Structure], per_crystal: int, seed: int) -> list[Path]:
+def written(folder: Path, structures: Mapping[str, Structure], per_crystal: int, seed: int) -> list[Path]:
     """Write rocking maps of many crystals, NAME_0.npz to NAME_N.npz; those that are there are kept.
 
     Args:
