@@ -7,6 +7,7 @@ import pytest
 from disk_patterns import peaks_on_lattices
 
 from fourdcrystal import context, direct_beam, lattice, lattice_precision, mapping
+from fourdcrystal.peaks import Peaks
 
 BASIS, CENTRE, GRID = np.array([[13.1, 2.0], [-4.2, 15.3]]), np.array([63.4, 64.8]), (8, 10)
 PATTERNS = GRID[0] * GRID[1]
@@ -96,3 +97,10 @@ def test_where_a_pattern_has_no_lattice_the_path_says_where_the_direct_beam_is()
     maps = mapping.of_peaks(seen.where(seen.pattern != lost), GRID, (128, 128), 0.02, CENTRE)
     assert not maps.lattices.fitted[lost]
     assert np.abs(maps.centres[lost] - CENTRE - descan(3.0)[lost]).max() < 0.1
+
+
+def test_a_pattern_s_own_direct_beam_is_the_strongest_peak_near_the_probe():
+    at = np.array([[33.0, 30.0], [31.0, 34.0], [60.0, 60.0], [50.0, 50.0]])
+    peaks = Peaks.of(np.array([0, 0, 0, 2]), at, np.array([5.0, 7.0, 9.0, 1.0]))
+    beam = direct_beam.strongest(peaks, (32.0, 32.0), 3.0)
+    np.testing.assert_array_equal(beam, [[31.0, 34.0], [np.nan] * 2, [np.nan] * 2])

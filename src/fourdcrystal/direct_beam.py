@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from fourdcrystal.lattice import LEAST_SIGMA, Lattices, beyond
+from fourdcrystal.peaks import Peaks
 
 NU = 4.0  # degrees of freedom of the t distribution
 PLANE, PARABOLA = 15, 36  # patterns with a lattice that a path of the first and of the second degree takes at least
 LARGEST = 3.0  # ω [px]; beyond that nothing is smooth
+REACH = 3.0  # radii of the probe around its centre where a pattern's own direct beam is looked for
 ROUNDS = 10  # of fitting the path and telling the wander off it
 
 
@@ -68,3 +70,21 @@ def _powers(grid: tuple[int, int], degree: int) -> np.ndarray:
     """Products of powers of the scan's coordinates up to a degree, (P, terms); the coordinates run from -1 to 1."""
     u, v = (axis.ravel() for axis in np.meshgrid(*(np.linspace(-1, 1, n) for n in grid), indexing="ij"))
     return np.column_stack([u**i * v**j for i in range(degree + 1) for j in range(degree + 1 - i)])
+
+
+def strongest(peaks: Peaks, centre: tuple[float, float] | np.ndarray, radius: float) -> np.ndarray:
+    """Where each pattern's direct beam is by itself [px], (P, 2), NaN where it has none; P is its last pattern + 1.
+
+    No |V_g| is larger than V_0, so it is the strongest peak near the vacuum probe, wherever descan has taken it.
+
+    Args:
+        peaks: Peaks of a network.
+        centre: Of the vacuum probe [px].
+        radius: Of its disk [px]; the direct beam is within :data:`REACH` of these.
+    """
+    beam = np.full((int(peaks.pattern.max(initial=-1)) + 1, 2), np.nan)
+    near = np.flatnonzero(np.hypot(*(peaks.positions - np.asarray(centre)).T) < REACH * radius)
+    order = near[np.lexsort((-peaks.intensity[near], peaks.pattern[near]))]
+    patterns, first = np.unique(peaks.pattern[order], return_index=True)
+    beam[patterns] = peaks.positions[order[first]]
+    return beam

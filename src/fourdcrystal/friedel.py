@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial import cKDTree
 
+from fourdcrystal import direct_beam
 from fourdcrystal.peaks import Peaks
 
-REACH = 3.0  # radii of the probe around its centre where the direct beam is looked for
 MOST_DAMPED = 1.0  # exponent of a label's weight; heights are too uncertain to believe more of it
 
 
@@ -22,20 +22,15 @@ def mates(peaks: Peaks, centre: tuple[float, float], radius: float, apart: float
 
     Args:
         peaks: Peaks of many patterns.
-        centre: Where the direct beam is, to within :data:`REACH` radii [px]; it is the strongest peak there, as no
-            |V_g| is larger than V_0. Patterns without one have no mates.
+        centre: Of the vacuum probe [px], about where the direct beam is (:func:`fourdcrystal.direct_beam.strongest`);
+            patterns without one have no mates.
         radius: Of the probe's disk [px].
         apart: How far a mate may be from where it should be [px].
     """
-    alone = np.arange(len(peaks))
-    near = np.flatnonzero(np.hypot(*(peaks.positions - np.array(centre)).T) < REACH * radius)
-    if not len(near):
-        return alone
-    brightest = near[np.lexsort((-peaks.intensity[near], peaks.pattern[near]))]
-    patterns, first = np.unique(peaks.pattern[brightest], return_index=True)
-    beam = np.full((int(peaks.pattern.max()) + 1, 2), np.nan)
-    beam[patterns] = peaks.positions[brightest[first]]
+    beam = direct_beam.strongest(peaks, centre, radius)
     known = np.flatnonzero(np.isfinite(beam[peaks.pattern, 0]))
+    if not len(known):
+        return np.arange(len(peaks))
     # patterns are laid side by side along a third axis, too far apart for a pair between them
     far = 10 * apart + 1
     at, number = peaks.positions[known], peaks.pattern[known] * far
@@ -43,7 +38,7 @@ def mates(peaks: Peaks, centre: tuple[float, float], radius: float, apart: float
     _, nearest = cKDTree(np.column_stack([at, number])).query(opposite, distance_upper_bound=apart)
     there = nearest < len(known)
     there[there] = nearest[nearest[there]] == np.flatnonzero(there)  # each the other's
-    result = alone.copy()
+    result = np.arange(len(peaks))
     result[known[there]] = known[nearest[there]]
     return result
 

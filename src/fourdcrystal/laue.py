@@ -19,11 +19,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from fourdcrystal import direct_beam
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.pixels import Pixel
 
 FEWEST = 6  # reflections beside the direct beam
-REACH = 3.0  # radii of the probe around its centre where the direct beam is looked for
 SCATTER = (
     1.3  # standard deviation of the logarithms of intensities around the model, as if reflections were independent
 )
@@ -69,14 +69,14 @@ def _change(peaks: Peaks, centre: np.ndarray, radius: float, pixel: Pixel) -> np
     there, at, u, heights, electrons, order = numbered.side_by_side(
         count, peaks.positions, potential, height, peaks.electrons, np.arange(len(peaks))
     )
-    # no |U_g| is larger than U_0, wherever descan has taken the direct beam
-    near = there & (np.hypot(*np.moveaxis(at - centre, 2, 0)) < REACH * radius)
-    beam = at[np.arange(count), np.where(near, u, -np.inf).argmax(1)]
+    beam = direct_beam.strongest(numbered, centre, radius)
+    seen = np.isfinite(beam[:, 0])
+    beam = np.where(seen[:, None], beam, centre)
     g = np.where(there[..., None], at - beam[:, None], 0.0)
     used = there & (np.hypot(g[..., 0], g[..., 1]) > radius)
     weight = np.where(used, u, 0)
     normal = np.einsum("pki,pk,pkj->pij", g, weight, g)
-    spread = (used.sum(1) >= FEWEST) & near.any(1)
+    spread = (used.sum(1) >= FEWEST) & seen
     spread &= np.linalg.cond(normal + 1e-300 * np.eye(2)) < 1e4
     if not spread.any():
         return np.zeros(len(peaks))
