@@ -113,7 +113,9 @@ def inelastic(probe: Tensor, width: Tensor) -> Tensor:
     return image / image.sum((-2, -1), keepdim=True)
 
 
-def sides(limits: Sequence[float], shape: tuple[int, int], step: int, seed: int, *purpose: str | int) -> tuple[int, int]:
+def sides(
+    limits: Sequence[float], shape: tuple[int, int], step: int, seed: int, *purpose: str | int
+) -> tuple[int, int]:
     """Sides of a batch's images [px]: uniform within limits times the data's, from which they differ by whole steps.
 
     Args:
@@ -123,7 +125,8 @@ def sides(limits: Sequence[float], shape: tuple[int, int], step: int, seed: int,
         seed: Of the run.
         purpose: What for, as in :func:`generators`; the same for all devices.
     """
-    factors = seeds.generator(seed, "sides", *purpose).uniform(*limits, 2)
+    low, high = limits
+    factors = seeds.generator(seed, "sides", *purpose).uniform(low, high, 2)
     more = [round((factor - 1) * side / step) * step for factor, side in zip(factors, shape, strict=True)]
     return max(shape[0] + more[0], step), max(shape[1] + more[1], step)
 
