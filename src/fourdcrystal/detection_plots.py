@@ -104,7 +104,8 @@ def strain_maps(
             for column, (component, scale) in enumerate(zip(COMPONENTS, STRAIN_SCALE, strict=True)):
                 panel, image = axes[row, column], values[:, column].reshape(scan.grid) * scale
                 if name.startswith("uncertainty"):
-                    shown = panel.imshow(image, cmap="viridis", vmin=0)
+                    # a few patterns that know little of their lattice don't set the scale
+                    shown = panel.imshow(image, cmap="viridis", vmin=0, vmax=plots.span(image))
                 else:
                     # the truth sets the scale, unless it is so even that noise would be out of all bounds
                     own = plots.span(found.maps.strain.values[:, column]) / 3
