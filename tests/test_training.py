@@ -181,6 +181,13 @@ def test_a_changed_learning_rate_is_another_experiment_and_a_changed_path_is_not
     assert experiment.as_parameter(composed(tmp_path, "optimiser.learning_rate=1e-4")) != first
 
 
+def test_a_recipe_names_the_weights_it_begins_with_and_no_folder_of_this_machine(tmp_path):
+    one, other = (composed(tmp_path, f"start={tmp_path / folder / 'model.safetensors'}") for folder in ("a", "b"))
+    assert one.recipe() == other.recipe() and one.recipe()["start"] == "model.safetensors"
+    assert composed(tmp_path).recipe()["start"] is None
+    assert experiment.as_parameter(one) != experiment.as_parameter(other)
+
+
 def test_composing_an_experiment_does_not_import_torch():
     code = (
         "import sys; from pathlib import Path; from fourdcrystal import experiment; "

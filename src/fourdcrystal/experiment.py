@@ -165,11 +165,15 @@ class Experiment(Section):
     paths: Paths
 
     def recipe(self) -> dict[str, Any]:
-        """What the weights depend on, as plain values: everything but the paths and this machine's devices."""
-        return self.model_dump(
+        """What the weights depend on, as plain values: everything but the paths and this machine's devices.
+
+        Of weights to begin with, the file's name; which ones they are, their checksum says beside the data's.
+        """
+        values = self.model_dump(
             mode="json",
             exclude={"paths": True, "trainer": {"accelerator", "devices", "nodes", "tensorboard"}, "data": {"workers"}},
         )
+        return values | {"start": self.start and Path(self.start).name}
 
 
 def validate(composed: Any) -> Experiment:
@@ -213,5 +217,5 @@ def compose(name: str, folder: Path, overrides: tuple[str, ...] = ()) -> Experim
 
 
 def as_parameter(experiment: Experiment) -> str:
-    """The experiment as a rule's parameter: a changed learning rate retrains, a changed comment or path doesn't."""
-    return json.dumps(experiment.recipe(), sort_keys=True)
+    """The experiment as a rule's parameter: a changed learning rate or beginning retrains, a changed comment doesn't."""
+    return json.dumps(experiment.recipe() | {"start": experiment.start}, sort_keys=True)
