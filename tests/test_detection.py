@@ -89,12 +89,17 @@ def test_tilt_comes_from_the_heights(found):
 def test_files_hold_the_same_vectors_with_units(tmp_path, spoiled, found):
     figures = detection_report.write(tmp_path, spoiled, found)
     table = pd.read_parquet(tmp_path / "bragg_vectors.parquet")
-    names = ["rx", "ry", "qx_px", "qy_px", "qx", "qy", "qz", "intensity", "sigma_px"]
+    names = ["rx", "ry", "h", "k", "qx_px", "qy_px", "qx", "qy", "qz", "intensity", "sigma_px"]
     assert list(table) == [*names, "qx_alone_px", "qy_alone_px", "sigma_alone_px", "significance", "electrons"]
     assert table.attrs["units"]["qx"] == "1/Å" and len(table) == figures["peaks"]
     one = table[(table.rx == 1) & (table.ry == 2)]
     nearest = one.loc[(one.qx**2 + one.qy**2).idxmin()]
     assert np.hypot(nearest.qx, nearest.qy) < 0.002  # the direct beam is the origin
+    assert (nearest.h, nearest.k) == (0, 0)
+    basis = found.maps.lattices.vectors[1 * 4 + 2] * spoiled.dq
+    on = one.dropna(subset=["h", "k"])
+    off = on[["qx", "qy"]].to_numpy() - on[["h", "k"]].to_numpy(float) @ basis
+    assert len(on) > 10 and float(np.median(np.hypot(*off.T))) < 0.1 * spoiled.dq
     with h5py.File(tmp_path / "bragg_vectors.h5") as file:  # what py4DSTEM looks for: see test_other_programs.py
         vectors = file["braggvectors_root/braggvectors"]
         assert vectors.attrs["python_class"] == "BraggVectors"

@@ -32,6 +32,17 @@ def test_a_zone_axis_is_recognised_turned_and_by_any_basis(axis):
     assert abs(np.linalg.det(wanted)) == pytest.approx(abs(np.linalg.det(plane)))
 
 
+@pytest.mark.parametrize("axis", [(0, 0, 1), (1, 1, 0), (1, 1, 1), (2, 1, 1)])
+def test_both_vectors_of_a_zone_are_reflections_of_the_crystal_in_that_zone(axis):
+    found = indexing.find(turned(indexing.plane_lattice(SILICON, axis), 0.3), SILICON)
+    hkl = indexing.miller_indices(found, SILICON)
+    assert hkl.dtype.kind == "i" and (hkl @ found.axis == 0).all()
+    lengths = np.linalg.norm(hkl @ SILICON.lattice.inv_matrix.T, axis=1)
+    np.testing.assert_allclose(lengths, np.linalg.norm(found.basis, axis=1), rtol=1e-9)
+    # right-handed about the beam, which travels along the zone axis
+    assert np.dot(np.cross(*hkl), found.axis) * np.linalg.det(found.basis) > 0
+
+
 def test_the_plane_lattice_of_silicon_110_has_its_shortest_reflections():
     lengths = np.sort(np.hypot(*indexing.plane_lattice(SILICON, (1, 1, 0)).T))
     np.testing.assert_allclose(lengths, [np.sqrt(3) / SILICON.lattice.a] * 2, rtol=1e-9)

@@ -61,6 +61,29 @@ def test_patterns_with_too_few_peaks_are_nan_and_the_others_are_not():
     assert np.isnan(fitted.vectors[1]).all() and fitted.agreeing[3] == 0
 
 
+def test_every_peak_gets_the_indices_of_its_lattice_point_however_the_pattern_is_strained():
+    basis, rng = np.array(BASES["oblique"]), np.random.default_rng(7)
+    distortion = np.eye(2) + rng.normal(0, 0.01, (5, 2, 2))
+    peaks = peaks_on_lattices(distortion, basis, CENTRE, 0.05, rng)
+    between = Peaks.of(
+        np.zeros(2, int), CENTRE + [[0.5, 0.5], [2.4, -1.0]] @ basis, np.ones(2), sigma_px=np.full(2, 0.05)
+    )
+    elsewhere = Peaks.of(np.zeros(1, int), CENTRE[None], np.ones(1), sigma_px=np.full(1, 0.05))  # of a pattern of one
+    mixed = Peaks.joined([peaks, between, elsewhere], [4, 1, 1])
+    mixed = mixed.where(np.argsort(mixed.pattern, kind="stable"))
+    fitted = lattice.fit(mixed, 6, basis, CENTRE)
+    found = fitted.indices(mixed)
+    at = np.einsum(
+        "nd,nde->ne",
+        mixed.positions - CENTRE,
+        np.linalg.inv(basis @ distortion.swapaxes(1, 2))[np.clip(mixed.pattern, 0, 4)],
+    )
+    on = np.abs(at - np.rint(at)).max(1) < 0.1
+    np.testing.assert_array_equal(found[on & (mixed.pattern < 5)], np.rint(at)[on & (mixed.pattern < 5)])
+    assert np.isnan(found[~on]).all() and (~on).sum() == 2
+    assert np.isnan(found[mixed.pattern == 5]).all()
+
+
 def test_a_row_of_peaks_is_no_lattice():
     at = np.stack([np.full(7, 60.0), 20.0 * np.arange(7)], axis=1)
     row = Peaks.of(np.zeros(7, int), at, np.ones(7))

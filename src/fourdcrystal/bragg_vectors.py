@@ -15,6 +15,8 @@ from fourdcrystal.peaks import Peaks
 UNITS = {
     "rx": "position",
     "ry": "position",
+    "h": "1",
+    "k": "1",
     "qx_px": "px",
     "qy_px": "px",
     "qx": "1/Å",
@@ -38,8 +40,9 @@ def table(
     dq: float,
     intensity_units: str = "V",
     alone: Peaks | None = None,
+    indices: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """One row per peak: rx, ry, qx_px, qy_px, qx, qy, qz, intensity, sigma_px, those of the disk alone, its counts.
+    """One row per peak, with the columns of :data:`UNITS`.
 
     Args:
         peaks: Peaks of all patterns of a scan, in the order of the scan, as the camera saw them.
@@ -49,13 +52,17 @@ def table(
         dq: Size of a pixel [1/Å].
         intensity_units: V from a network, px² from one where pixel or energy are not known, 1 from a correlation.
         alone: The same peaks where each disk by itself says that it is, see :mod:`fourdcrystal.context`; none: there.
+        indices: h and k of every peak in its pattern's lattice, NaN where it belongs to none, (N, 2); none: not known.
     """
+    indices = np.full((len(peaks), 2), np.nan) if indices is None else indices
     alone = peaks if alone is None else alone
     rx, ry = np.unravel_index(peaks.pattern, grid)
     q = (straight.positions - centres[peaks.pattern]) * dq
     columns = {
         "rx": rx.astype(np.int32),
         "ry": ry.astype(np.int32),
+        "h": pd.array(indices[:, 0], dtype="Int16"),
+        "k": pd.array(indices[:, 1], dtype="Int16"),
         "qx_px": peaks.qx_px,
         "qy_px": peaks.qy_px,
         "qx": q[:, 0],

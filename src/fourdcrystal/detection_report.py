@@ -14,6 +14,7 @@ from fourdcrystal import (
     files,
     flags,
     hyperspy_vectors,
+    indexing,
     results,
     scan_truth,
 )
@@ -83,7 +84,18 @@ def write(
     """
     maps, attributes = found.maps, {"scan": scan.name, "sampling_invA": scan.dq, "version": __version__}
     straight = straightened(found.peaks, maps.distortion, np.array(scan.centre))
-    vectors = bragg_vectors.table(found.peaks, straight, scan.grid, maps.centres, scan.dq, found.units, found.alone)
+    vectors = bragg_vectors.table(
+        found.peaks,
+        straight,
+        scan.grid,
+        maps.centres,
+        scan.dq,
+        found.units,
+        found.alone,
+        maps.lattices.indices(straight),
+    )
+    if maps.zone is not None and analysis.crystal is not None:
+        vectors.attrs["miller"] = indexing.miller_indices(maps.zone, analysis.crystal).tolist()
     bragg_vectors.write_parquet(output / "bragg_vectors.parquet", vectors)
     seen = distorted(maps.centres, maps.distortion, np.array(scan.centre))
     camera = bragg_vectors.Camera(scan.shape, scan.dq, seen, axes(maps.distortion))

@@ -217,5 +217,5 @@ def compose(name: str, folder: Path, overrides: tuple[str, ...] = ()) -> Experim
 
 
 def as_parameter(experiment: Experiment) -> str:
-    """The experiment as a rule's parameter: a changed learning rate or beginning retrains, a changed comment doesn't."""
+    """The experiment as a rule's parameter: what the weights depend on retrains, a changed comment doesn't."""
     return json.dumps(experiment.recipe() | {"start": experiment.start}, sort_keys=True)

@@ -53,6 +53,12 @@ class Zone:
         return f"[{' '.join(map(str, self.axis))}]"
 
 
+def miller_indices(zone: Zone, structure: Structure) -> np.ndarray:
+    """Miller indices hkl of both basis vectors of a zone's plane lattice, whole numbers, rows, (2, 3)."""
+    in_plane = np.column_stack([zone.basis, np.zeros(2)])
+    return np.rint(in_plane @ zone.rotation @ structure.lattice.matrix.T).astype(int)
+
+
 def plane_lattice(structure: Structure, axis: tuple[int, int, int]) -> np.ndarray:
     """Reduced basis of the reflections perpendicular to a zone axis [1/Å], rows, (2, 2); the axis along +z.
 

@@ -13,6 +13,7 @@ LEAST_SIGMA = 0.01  # px; no position is better than that, whatever its fit says
 BLOCK = 4096  # patterns fitted at once; bounds memory
 DIFFERENCES = 50_000  # vectors between peaks that bases are judged by
 LEAST_PEAKS = 4  # that agree with a lattice; three would always fit
+TOLERANCE = 0.25  # of the shortest basis vector; peaks farther from a lattice point don't belong to it
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,21 @@ class Lattices:
     def fitted(self) -> np.ndarray:
         """Which patterns have a lattice, (P,)."""
         return np.isfinite(self.residual)
+
+    def indices(self, peaks: Peaks) -> np.ndarray:
+        """h and k of peaks, (N, 2); NaN for those that belong to no lattice point, or whose pattern has no lattice.
+
+        Args:
+            peaks: Without the camera's distortion, as the lattices are.
+        """
+        vectors = self.vectors[peaks.pattern]
+        has = np.isfinite(vectors).all((1, 2))
+        vectors = np.where(has[:, None, None], vectors, np.eye(2))
+        off = peaks.positions - np.where(has[:, None], self.centre[peaks.pattern], 0.0)
+        index = np.rint(np.einsum("nd,ndi->ni", off, np.linalg.inv(vectors)))
+        distance = np.linalg.norm(off - np.einsum("ni,nid->nd", index, vectors), axis=1)
+        belongs = has & (distance < TOLERANCE * np.linalg.norm(vectors, axis=2).min(1))
+        return np.where(belongs[:, None], index + 0.0, np.nan)  # 0 is not -0
 
 
 def beyond(squared: np.ndarray, variance: np.ndarray, largest: float) -> float | None:
@@ -184,7 +200,7 @@ def start_centres(peaks: Peaks, n_patterns: int, basis: np.ndarray, near: np.nda
 
 
 def fit(
-    peaks: Peaks, n_patterns: int, basis: np.ndarray, centre: np.ndarray, rounds: int = 12, tolerance: float = 0.25
+    peaks: Peaks, n_patterns: int, basis: np.ndarray, centre: np.ndarray, rounds: int = 12, tolerance: float = TOLERANCE
 ) -> Lattices:
     """Robust weighted fit of one lattice to each pattern, thousands of patterns at once.
 

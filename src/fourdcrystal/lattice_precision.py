@@ -15,12 +15,11 @@ import numpy as np
 
 from fourdcrystal import context
 from fourdcrystal.direct_beam import Path
-from fourdcrystal.lattice import BLOCK, LEAST_PEAKS, Lattices, padded
+from fourdcrystal.lattice import BLOCK, LEAST_PEAKS, TOLERANCE, Lattices, padded
 from fourdcrystal.peaks import Peaks
 
 NU = 8.0  # degrees of freedom: of 2, 4 and 8 what gave the best strain on scans of seven crystals
 ROUNDS = 20  # of weights and fits
-TOLERANCE = 0.25  # of the shortest basis vector; peaks farther from a lattice point don't belong to it
 
 
 def refitted(peaks: Peaks, lattices: Lattices, beam: Path | None = None) -> Lattices:
