@@ -27,9 +27,9 @@ STRONG = Artefacts(
 )
 
 
-def applied(batch, settings, purpose="test", width=1.5, shape=None):
+def applied(batch, settings, purpose="test", width=1.5):
     rows = batch["row"].tolist()
-    return artefacts.apply(batch, settings, artefacts.generators(rows, 0, purpose), width, shape)
+    return artefacts.apply(batch, settings, artefacts.generators(rows, 0, purpose), width)
 
 
 def summit(image, near):
@@ -59,61 +59,22 @@ def test_label_peaks_are_the_transformed_reflections_within_a_fiftieth_of_a_pixe
     assert compared > 40
 
 
-@pytest.mark.parametrize(
-    ("rotation", "shape"), [(0, (96, 96)), (180, (96, 96)), (180, (64, 128)), (0, (128, 144)), (180, (81, 67))]
-)
-def test_disks_move_with_their_labels(rotation, shape):
-    """The centroid of an isolated flat disk is where the transformed table says, with any distortion and camera."""
+@pytest.mark.parametrize("rotation", [0, 180])
+def test_disks_move_with_their_labels(rotation):
+    """The centroid of an isolated flat disk is where the transformed table says, at any affine distortion."""
     batch = quartets(6, (96, 96), radius=4.0, spacing=24.0, contrast=0.0)
     settings = Artefacts(**QUIET, ellipticity=0.1, camera_length=[0.9, 1.1], rotation=rotation, shift=3)
-    out = applied(batch, settings, shape=shape)
-    assert out["cbed"].shape == out["vg"].shape == (6, *shape)
-    grid = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in shape), indexing="ij"), -1)
-    inside, middle = torch.tensor(shape) - 10, torch.tensor(shape) // 2
+    out = applied(batch, settings)
+    grid = torch.stack(torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij"), -1)
     compared = 0
     for b in range(6):
         for centre, weight in zip(out["centres_px"][b], out["weights"][b], strict=True):
-            whole = (centre - middle).norm() < 36  # not at the simulation's edge either
-            if weight > 0 and whole and bool(((centre > 10) & (centre < inside)).all()):
+            if weight > 0 and bool(((centre > 10) & (centre < 86)).all()):
                 near = out["cbed"][b].double() * ((grid - centre).norm(dim=-1) < 8)
                 centroid = (near[..., None] * grid).sum((0, 1)) / near.sum()
                 assert (centroid - centre).norm() < 0.02
                 compared += 1
     assert compared > 20
-
-
-def test_a_larger_camera_sees_the_same_disks_and_dark_around_them():
-    batch = quartets(4, (96, 96), radius=4.0, spacing=14.0)
-    settings = Artefacts(**QUIET, camera_length=[0.9, 1.1])
-    small, large = (
-        applied(batch, settings.model_copy(update={"frame": frame}), shape=shape)
-        for frame, shape in (([1.0, 1.0], (96, 96)), ([0.5, 0.5], (192, 192)))  # a half of 192 px are 96 px
-    )
-    for name in ("cbed", "probe"):
-        torch.testing.assert_close(large[name][:, 48:144, 48:144], small[name], rtol=1e-3, atol=1e6)
-        outside = large[name].sum() - large[name][:, 48:144, 48:144].sum()
-        assert float(outside) < 1e-4 * float(large[name].sum())
-    torch.testing.assert_close(large["weights"], small["weights"])
-    torch.testing.assert_close(large["centres_px"], small["centres_px"] + 48)
-
-
-def test_labels_end_where_the_simulation_does_however_large_the_camera():
-    batch = quartets(4, (96, 96), radius=4.0, spacing=14.0)
-    batch["dq"] = batch["dq"] / 2  # reflections to twice the frame's edge
-    out = applied(batch, Artefacts(**QUIET), shape=(256, 256))
-    distance = (out["centres_px"] - 128).abs().amax(-1)
-    assert float(distance[out["weights"] > 0].max()) <= 48
-    assert bool((batch["vg"][distance > 48] > 0).any())
-
-
-def test_sides_are_within_their_limits_whole_steps_from_the_data_and_the_data_s_unless_asked_for():
-    drawn = [artefacts.sides([0.5, 1.5], (128, 96), 16, 3, "train", step) for step in range(300)]
-    for axis, side in enumerate((128, 96)):
-        found = {shape[axis] for shape in drawn}
-        assert found == set(range(side // 2, 3 * side // 2 + 1, 16))
-    assert drawn[7] == artefacts.sides([0.5, 1.5], (128, 96), 16, 3, "train", 7)
-    assert artefacts.sides([1.0, 1.0], (100, 90), 16, 3, "train", 7) == (100, 90)
-    assert artefacts.sides([0.25, 0.25], (16, 16), 16, 3, "train", 7) == (16, 16)
 
 
 @pytest.mark.parametrize("shift", [0.1, 0.21, 0.5, 0.79])

@@ -74,7 +74,7 @@ def test_weights_of_another_architecture_are_refused_with_the_settings_that_they
 STOPS = ["trainer.patience=2", "trainer.steps=16", "optimiser.learning_rate=1e-12"]  # early, after 12 steps
 
 
-@pytest.mark.parametrize("overrides", [["trainer.ema=null"], ["trainer.ema=0.9", "data.sides=[0.5,1.5]"], STOPS])
+@pytest.mark.parametrize("overrides", [["trainer.ema=null"], ["trainer.ema=0.9"], STOPS])
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, overrides):
     whole, history = fitted(composed(tmp_path / "whole", *overrides))
     cut = composed(tmp_path / "cut", *overrides)
@@ -162,8 +162,8 @@ def test_two_processes_learn_the_same_as_one_with_twice_the_batch(tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ends = []
     for name, *overrides in (
-        ("one", "data.sides=[0.5,1.5]", "data.batch_size=4", "trainer.devices=1"),
-        ("two", "data.sides=[0.5,1.5]", "data.batch_size=2", "trainer.devices=2"),
+        ("one", "data.batch_size=4", "trainer.devices=1"),
+        ("two", "data.batch_size=2", "trainer.devices=2"),
     ):
         (tmp_path / name).mkdir()
         command = [sys.executable, "split.py", str(tmp_path / name), *overrides]

@@ -113,43 +113,22 @@ def inelastic(probe: Tensor, width: Tensor) -> Tensor:
     return image / image.sum((-2, -1), keepdim=True)
 
 
-def sides(
-    limits: Sequence[float], shape: tuple[int, int], step: int, seed: int, *purpose: str | int
-) -> tuple[int, int]:
-    """Sides of a batch's images [px]: uniform within limits times the data's, from which they differ by whole steps.
-
-    Args:
-        limits: From and to, over the data's sides.
-        shape: Of the data's images [px].
-        step: See :attr:`fourdcrystal.experiment.Model.step` [px].
-        seed: Of the run.
-        purpose: What for, as in :func:`generators`; the same for all devices.
-    """
-    low, high = limits
-    factors = seeds.generator(seed, "sides", *purpose).uniform(low, high, 2)
-    more = [round((factor - 1) * side / step) * step for factor, side in zip(factors, shape, strict=True)]
-    return max(shape[0] + more[0], step), max(shape[1] + more[1], step)
-
-
-def warp(images: Tensor, affine: Tensor, shift: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
+def warp(images: Tensor, affine: Tensor, shift: Tensor) -> Tensor:
     """Images whose content at centre + d moves to centre + affine d + shift; bicubic, zero outside, (B, X, Y).
 
     Args:
-        images: (B, X', Y'), centre at n // 2.
+        images: (B, X, Y), centre at n // 2.
         affine: (B, 2, 2) [px per px].
         shift: (B, 2) [px].
-        shape: X and Y of what is made, with its own centre at n // 2; none: those of the images.
     """
-    before, after = (
-        torch.tensor(size, dtype=images.dtype, device=images.device)
-        for size in (images.shape[-2:], shape or images.shape[-2:])
+    x, y = images.shape[-2:]
+    centre = torch.tensor([x // 2, y // 2], dtype=images.dtype, device=images.device)
+    grid = torch.stack(
+        torch.meshgrid(*(torch.arange(n, dtype=images.dtype, device=images.device) for n in (x, y)), indexing="ij"), -1
     )
-    axes = (torch.arange(n, dtype=images.dtype, device=images.device) for n in shape or images.shape[-2:])
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
     back = torch.linalg.inv(affine)
-    offset = grid - torch.floor(after / 2) - shift[:, None, None]
-    source = torch.einsum("bij,bxyj->bxyi", back, offset) + torch.floor(before / 2)
-    last = before - 1
+    source = torch.einsum("bij,bxyj->bxyi", back, grid - centre - shift[:, None, None]) + centre
+    last = torch.tensor([x - 1, y - 1], dtype=images.dtype, device=images.device)
     unit = 2 * interpolation.unbiased(source) / last - 1
     # grid_sample counts its last axis from the image's last axis
     moved = torch.nn.functional.grid_sample(images[:, None], unit.flip(-1), "bicubic", "zeros", align_corners=True)
@@ -195,13 +174,7 @@ def counted(
     return stacked[:, 0], stacked[:, 1]
 
 
-def apply(
-    batch: Batch,
-    settings: Artefacts,
-    samples: Sequence[torch.Generator],
-    width: float,
-    shape: tuple[int, int] | None = None,
-) -> Batch:
+def apply(batch: Batch, settings: Artefacts, samples: Sequence[torch.Generator], width: float) -> Batch:
     """Patterns as a camera would record them, with labels drawn for where their disks then are.
 
     Args:
@@ -211,7 +184,6 @@ def apply(
         settings: Ranges of the artefacts.
         samples: Random generators, one for each sample, see :func:`generators`.
         width: Standard deviation of a label peak [px].
-        shape: Pixels of the camera, where it isn't the data's.
 
     Returns:
         The batch with ``cbed`` and ``probe`` in counts (B, X, Y), ``dq``, ``curvature`` and ``volts`` for the new
@@ -219,8 +191,7 @@ def apply(
         ``qz`` [1/Å], ``peaks`` (unit height whatever the strength), each (B, X, Y).
     """
     cbed, probe, dq = batch["cbed"], batch["probe"], batch["dq"]
-    simulated = cbed.shape[-2], cbed.shape[-1]
-    shape = shape or simulated
+    shape = cbed.shape[-2], cbed.shape[-1]
     drawn = draw(settings, samples, cbed.device)
     total = probe.sum((-2, -1), keepdim=True)
     fraction = drawn.background[:, None, None]
@@ -228,8 +199,8 @@ def apply(
     # pixels that are larger than the data's take in what lies beside a point: the variance of a square, less the data's
     larger = ((1 / drawn.scale**2 - 1).clamp(min=0) / 12).sqrt()
     expected, vacuum = point_spread(expected, larger), point_spread(probe / total, larger)
-    expected = point_spread(warp(expected, drawn.affine, drawn.shift, shape), drawn.blur)
-    vacuum = point_spread(warp(vacuum, drawn.affine, drawn.centring, shape), drawn.blur)
+    expected = point_spread(warp(expected, drawn.affine, drawn.shift), drawn.blur)
+    vacuum = point_spread(warp(vacuum, drawn.affine, drawn.centring), drawn.blur)
     # a warp changes areas; electrons are neither made nor lost by it
     area = drawn.scale[:, None, None] ** 2
     counts, probe_counts = counted(
@@ -246,11 +217,9 @@ def apply(
     x, y = (torch.arange(n, device=dq.device) for n in shape)
     along = [(p >= first[:, i, None]) & (p < last[:, i, None]) for i, p in enumerate((x, y))]
     counts = counts * (along[0][:, :, None] & along[1][:, None])
-    before = labels.positions(batch["g"], dq[:, None, None], simulated)
-    edge = torch.tensor(simulated, dtype=dq.dtype, device=dq.device)
-    visible = ((before >= -0.5) & (before <= edge - 0.5)).all(-1)  # the simulated frame shows nothing beyond its edge
-    from_centre = before - torch.floor(edge / 2)
-    centres = torch.einsum("bij,bnj->bni", drawn.affine, from_centre) + centre + drawn.shift[:, None]
+    before = labels.positions(batch["g"], dq[:, None, None], shape)
+    visible = ((before >= -0.5) & (before <= size - 0.5)).all(-1)  # the simulated frame shows nothing beyond its edge
+    centres = torch.einsum("bij,bnj->bni", drawn.affine, before - centre) + centre + drawn.shift[:, None]
     visible &= ((centres >= first[:, None] - 0.5) & (centres < last[:, None] - 0.5)).all(-1)
     weights = torch.where(visible, batch["vg"], 0.0)
     vg, qz, peaks = maps(centres, weights, batch["g"][..., 2], shape, width)

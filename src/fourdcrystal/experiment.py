@@ -86,15 +86,7 @@ class Data(Section):
 
     batch_size: int = Quantity(..., "samples", "on each device", ge=1, le=4096)
     workers: int = Quantity(..., "processes", "that load ahead", ge=0, le=256)
-    sides: Range = Quantity(
-        ..., "", "sides of images to learn from over those of the data, drawn for each batch and axis"
-    )
     artefacts: Artefacts
-
-    @model_validator(mode="after")
-    def _intervals(self) -> Self:
-        _interval(self.sides, "sides", 0.25, 4)
-        return self
 
 
 class Loss(Section):

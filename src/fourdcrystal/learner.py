@@ -1,7 +1,6 @@
 """How a network learns from batches of quartets, as a Lightning module."""
 
 import json
-from collections.abc import Sequence
 from typing import Any, cast
 
 import pytorch_lightning as lightning
@@ -34,20 +33,17 @@ class Learner(lightning.LightningModule):
         if experiment.trainer.compile:
             self.network.compile()
 
-    def recorded(self, batch: Batch, *purpose: str | int, limits: Sequence[float] = (1.0, 1.0)) -> Batch:
+    def recorded(self, batch: Batch, *purpose: str | int) -> Batch:
         """The batch as a camera would record it, with its labels; the same for the same purpose.
 
         Args:
             batch: Of the data module.
             purpose: What for, such as ``("train", step)``.
-            limits: Sides of the camera over those of the data, from and to.
         """
-        x, y = batch["cbed"].shape[-2:]
-        shape = artefacts.sides(limits, (x, y), self.experiment.model.step, self.experiment.seed, *purpose)
         samples = artefacts.generators(batch["row"].tolist(), self.experiment.seed, *purpose)
         # half precision is for the network: labels and Fourier transforms keep theirs
         with torch.autocast(self.device.type, enabled=False):
-            return artefacts.apply(batch, self.experiment.data.artefacts, samples, self.width, shape)
+            return artefacts.apply(batch, self.experiment.data.artefacts, samples, self.width)
 
     def raw(self, batch: Batch) -> Tensor:
         """See :meth:`fourdcrystal.network.DiskNetwork.raw`, of a recorded batch."""
@@ -62,7 +58,7 @@ class Learner(lightning.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch under artefacts that are new at every step."""
-        batch = self.recorded(batch, "train", self.global_step, limits=self.experiment.data.sides)
+        batch = self.recorded(batch, "train", self.global_step)
         raw = self.raw(batch)
         costs = self.loss(raw, batch)
         self._log("train", costs, len(raw))

@@ -141,9 +141,8 @@ class CCUNet(DiskNetwork):
     def maps(self, pattern: Tensor, probe: Tensor, known: Tensor) -> Tensor:
         """See :meth:`DiskNetwork.maps`; (B, 1, X, Y) each to (B, 2, X, Y)."""
         correlation = torch.fft.irfft2(self.correlation(pattern, probe), s=pattern.shape[-2:])
-        # hybrid and phase correlations have other scales than the pattern; as there, dark around it changes nothing
-        scale = (correlation.square().sum((-2, -1), keepdim=True) / AREA).sqrt()
-        correlation = correlation / scale.clamp(min=1e-6)
+        # hybrid and phase correlations have other scales than the pattern
+        correlation = correlation / correlation.square().mean((-2, -1), keepdim=True).sqrt().clamp(min=1e-6)
         # squares of pixels as channels: the same detail at a fraction of the convolutions' cost (Shi et al., CVPR 2016)
         folded = nn.functional.pixel_unshuffle(torch.cat([pattern, correlation], 1), self.model.patch)
         folded = torch.cat([folded, everywhere(known, folded)], 1)
