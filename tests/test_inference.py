@@ -72,11 +72,28 @@ def detector():
 
 def test_any_size_is_padded_for_the_network_and_positions_stay(detector):
     found = detector.detect(np.ones((2, 50, 61), np.float32), disk((50, 61), (25, 30), 3), PIXEL)
-    assert detector.network.seen == (56, 64)
+    assert detector.network.seen == (64, 64)
     assert len(found) == 4
-    np.testing.assert_allclose(found.of_pattern(1).positions, [[30.2, 25.6], [15.5, 44.1]], atol=1e-3)
+    # the probe lies in the frame's middle along one axis, 1 px off along the other, where there is room for 3 px only
+    first = np.array([7, 2])
+    at = np.array([[30.2, 25.6], [15.5, 44.1]]) - first
+    np.testing.assert_allclose(found.of_pattern(1).positions, at, atol=1e-3)
     np.testing.assert_allclose(found.of_pattern(0).qz, [0, 2000 * CURVATURE], rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(found.of_pattern(0).intensity, np.array([9, 4]) * PIXEL.volts, rtol=2e-2)
+
+
+def test_heights_are_measured_from_the_vacuum_probe_wherever_it_is(detector):
+    """A beam that is off the middle of a full frame by d changes heights by q·d + |d|² / 2."""
+    d = np.array([5.0, -8.0])
+    found = detector.detect(np.ones((1, 64, 64), np.float32), disk((64, 64), 32 + d, 3), PIXEL)
+    plane = (found.positions - 32 - d) @ d + d @ d / 2
+    np.testing.assert_allclose(found.qz, (np.array([0, 2000]) + plane) * CURVATURE, rtol=1e-2, atol=1 * CURVATURE)
+
+
+def test_patterns_that_are_too_large_and_can_not_be_binned_are_said(detector):
+    assert detector.doubts((64, 64), 3.0, 0.02) is None
+    assert "patterns of 80 x 64 px are larger than the 64 px" in detector.doubts((80, 64), 3.0, 0.02)
+    assert "larger" not in (detector.doubts((128, 64), 6.0, 0.02) or "")
 
 
 def test_empty_and_spoiled_patterns_have_no_peaks(detector):
@@ -127,7 +144,7 @@ def test_a_model_file_that_does_not_say_what_was_learned_from_is_refused(tmp_pat
 def test_large_patterns_are_binned_for_the_network_and_peaks_are_where_they_were(detector):
     """Pixels are twice as large for the network, so heights and potentials are four times its numbers times dq²."""
     patterns = np.ones((2, 128, 128), np.float32)
-    found = detector.detect(patterns, disk((128, 128), (64, 64), 6), PIXEL)
+    found = detector.detect(patterns, disk((128, 128), (64.5, 64.5), 6), PIXEL)  # the middle of 64 binned pixels
     assert detector.network.seen == (64, 64)
     assert detector.network.told == pytest.approx([4 * PIXEL.curvature, 4 * PIXEL.volts])
     np.testing.assert_allclose(found.of_pattern(0).positions, [[60.9, 51.7], [31.5, 88.7]], atol=2e-3)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fourdcrystal import bfloat16, correlation, friedel, laue, memory, modelfile, peaks, significance
 from fourdcrystal.errors import InputError
+from fourdcrystal.frame import Frame
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.pixels import Pixel
 from fourdcrystal.refinements import Refinement
@@ -24,8 +25,6 @@ BYTES = 1500  # that a pixel of a batch needs at most while it is worked on
 MARGIN = 0.15  # of a probe's radius, by which one may be beyond what the network has seen
 MOST = {"cpu": 2**20, "cuda": 2**27}  # pixels of a batch, beyond which nothing gets faster
 AT_ONCE = {"cpu": 2**17, "cuda": 2**27}  # pixels that the network sees at a time: what stays in a core's cache
-
-LARGEST = 1.5  # of the patterns that the network learned from; larger ones are binned for it
 
 
 def batch_size(shape: tuple[int, int], device: torch.device) -> int:
@@ -65,7 +64,7 @@ class Detector:
         self.refine, self.method = refine, "network" if refine is None else f"network, {refine.name}"
         self.width, self.sigma = (float(trained.data["labels"][name]) for name in ("width", "sigma"))
         self.step = trained.network.model.step
-        self.trained_radii, self.trained_shape = trained.data["radius_px"], trained.data["shape"]
+        self.trained_radii, self.trained_shape = trained.data["radius_px"], tuple(trained.data["shape"])
         self.trained_pixels = trained.data["pixel_invA"]
         self.catalogue = trained.data["catalogue"]
         self.learned, self.learned_before = (frozenset(trained.data[key]) for key in ("learned", "learned_before"))
@@ -125,25 +124,31 @@ class Detector:
                 f"pixels{binned} are {dq * binning:.3g} 1/Å wide, the network knows {low:.2g} to {high:.2g} 1/Å, so "
                 "intensities and heights may be wrong"
             )
+        most = max(self.trained_shape)
+        if math.ceil(max(shape) / binning) > most:
+            said.append(
+                f"patterns of {shape[0]} x {shape[1]} px are larger than the {most} px that the network knows, and "
+                "can't be binned to disks that it knows, so intensities and heights may be wrong"
+            )
         if self.refine is not None:
             said.append(self.refine.doubts(radius))
         return "; ".join(doubt for doubt in said if doubt) or None
 
     def binning(self, shape: tuple[int, int], radius: float) -> int:
-        """By how much patterns are binned for the network, so that their size is about what it learned from.
+        """By how much patterns are binned for the network, so that they are no larger than what it learned from.
 
         Args:
             shape: Of the patterns [px].
             radius: Of the vacuum probe's disk [px]; it stays at least as large as the smallest that was learned from.
         """
-        fits = math.ceil(max(shape) / (LARGEST * max(self.trained_shape)))
+        fits = math.ceil(max(shape) / max(self.trained_shape))
         return max(1, min(fits, int(radius / self.trained_radii[0])))
 
     @torch.inference_mode()
     def maps(self, patterns: np.ndarray, probe: np.ndarray, pixel: Pixel, binning: int = 1) -> tuple[Tensor, Tensor]:
         """Maps of U_g [dq²] and q_z [λ dq²] of binned patterns, each (N, ⌈X / binning⌉, ⌈Y / binning⌉).
 
-        Sides that the network can't halve often enough are padded with zeros for it. dq is that of binned pixels.
+        The network sees them in the frame that it knows (:mod:`fourdcrystal.frame`). dq is that of binned pixels.
 
         Args:
             patterns: Counts, (N, X, Y).
@@ -151,22 +156,21 @@ class Detector:
             pixel: Of the patterns, before they are binned.
             binning: Pixels that are added up along each side.
         """
-        step = self.step * binning
-        x, y = (-(-side // binning) for side in patterns.shape[-2:])
+        x, y = patterns.shape[-2:]
+        frame = Frame.around((x, y), correlation.centre(probe), binning, self.trained_shape, self.step)
 
         def prepared(images: np.ndarray) -> Tensor:
-            """Images (N, X, Y) padded and binned, (N, 1, X', Y')."""
+            """Images (N, X, Y) as the network sees them, (N, 1, X', Y')."""
             stack = torch.as_tensor(np.ascontiguousarray(images, dtype=np.float32)).to(self.device)[:, None]
-            padding = (0, -stack.shape[-1] % step, 0, -stack.shape[-2] % step)
-            return torch.nn.functional.avg_pool2d(torch.nn.functional.pad(stack.clamp(min=0), padding), binning)
+            return frame.put(stack.clamp(min=0))
 
         stack, vacuum_probe = prepared(patterns), prepared(probe[None])
         at_once = max(1, AT_ONCE.get(self.device.type, AT_ONCE["cpu"]) // (stack.shape[-2] * stack.shape[-1]))
         known = torch.tensor([[*vars(pixel.binned(binning)).values()]], dtype=torch.float32, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.rounded):
             made = [self.network(some, vacuum_probe, known) for some in stack.split(at_once)]
-        ug, qz = (torch.cat([part[name][:, 0, :x, :y] for part in made]) for name in ("ug", "qz"))
-        return ug, qz
+        ug, qz = (frame.cut(torch.cat([part[name][:, 0] for part in made])) for name in ("ug", "qz"))
+        return ug, qz + frame.tilt(self.device)
 
     def detect(
         self,
