@@ -73,3 +73,21 @@ def test_reflections_of_a_thick_crystal_of_a_new_prototype_are_found(zincblende)
     matches = evaluation.matched(found, zincblende, Evaluation())
     ratio = found.intensity[matches.found].sum() / zincblende.true.intensity[matches.true].sum()
     assert 0.7 < ratio < 1.5  # zincblende's volts come out 1.3 times too large, as the card says
+
+
+def test_potentials_and_tilts_are_those_of_the_crystal_whatever_a_camera_s_size_and_wherever_its_centre(zincblende):
+    """192 x 192 px, the beam 24 and 16 px off the middle: not what the network learned from."""
+    corner, side = np.array([32 + 24, 32 - 16]), 192
+    rows, columns = (slice(start, start + side) for start in corner.tolist())
+    at = zincblende.true.positions - corner
+    seen = replace(zincblende.true, positions=at, counted=zincblende.true.counted & ((at > 7) & (at < side - 8)).all(1))
+    cut = replace(
+        zincblende,
+        cbed=zincblende.cbed[:, rows, columns],
+        probe=zincblende.probe[:, rows, columns],
+        true=seen,
+    )
+    counts = cut.counts(1e5, np.random.default_rng(0))
+    found = evaluation.found_by(detectors.named("shipped", "cpu", "none").detect, cut, counts)
+    figures = metrics.summary(evaluation.scored(found, cut, Evaluation(), in_volts=True), cut.dq)
+    assert figures["r_factor"] < 0.5 and figures["tilt_median_mrad"] < 5
