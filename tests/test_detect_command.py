@@ -156,7 +156,7 @@ def test_pixels_that_the_network_never_saw_are_said(folder):
 
     detector = Detector.load(folder / "model.safetensors")
     assert "pixels are 0.06 1/Å wide, the network knows 0.01 to 0.04 1/Å" in detector.doubts((32, 32), 3.0, 0.06)
-    assert "pixels of 3 x 3 are 0.06 1/Å wide" in detector.doubts((128, 128), 9.0, 0.02)
+    assert "pixels of 4 x 4 are 0.08 1/Å wide" in detector.doubts((128, 128), 9.0, 0.02)
 
 
 def test_disks_that_the_shipped_refiner_never_saw_are_said(folder):
