@@ -147,7 +147,7 @@ def test_a_probe_that_the_network_never_saw_is_said(folder):
     assert detector.doubts((32, 32), 3.0, 0.02) is None
     assert "radius of 9.0 px, the network knows 2.0 to 5.0 px" in detector.doubts((32, 32), 9.0, 0.02)
     assert "--bin 2 would help" in detector.doubts((32, 32), 9.0, 0.02)
-    # binned by 3 for the network, which then knows such disks and pixels
+    # binned by 4 for the network, which then knows such disks and pixels
     assert detector.doubts((128, 128), 9.0, 0.01) is None
 
 
