@@ -90,9 +90,13 @@ def test_heights_are_measured_from_the_vacuum_probe_wherever_it_is(detector):
     np.testing.assert_allclose(found.qz, (np.array([0, 2000]) + plane) * CURVATURE, rtol=1e-2, atol=1 * CURVATURE)
 
 
+def test_small_patterns_take_as_much_memory_as_the_network_s_frame(detector):
+    assert detector.batch_size((16, 16)) == detector.batch_size((64, 64)) > detector.batch_size((128, 64))
+
+
 def test_patterns_that_are_too_large_and_can_not_be_binned_are_said(detector):
     assert detector.doubts((64, 64), 3.0, 0.02) is None
-    assert "patterns of 80 x 64 px are larger than the 64 px" in detector.doubts((80, 64), 3.0, 0.02)
+    assert "patterns of 80 x 64 px are larger than the 64 x 64 px" in detector.doubts((80, 64), 3.0, 0.02)
     assert "larger" not in (detector.doubts((128, 64), 6.0, 0.02) or "")
 
 

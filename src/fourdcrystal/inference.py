@@ -92,8 +92,9 @@ class Detector:
             ) from error
 
     def batch_size(self, shape: tuple[int, int]) -> int:
-        """Patterns of a shape that are treated at once."""
-        return batch_size(shape, self.device)
+        """Patterns of a shape that are treated at once; small ones take the network's frame."""
+        x, y = (max(sides) for sides in zip(shape, self.trained_shape, strict=True))
+        return batch_size((x, y), self.device)
 
     @property
     def identity(self) -> str:
@@ -124,8 +125,8 @@ class Detector:
                 f"pixels{binned} are {dq * binning:.3g} 1/Å wide, the network knows {low:.2g} to {high:.2g} 1/Å, so "
                 "intensities and heights may be wrong"
             )
-        most = max(self.trained_shape)
-        if math.ceil(max(shape) / binning) > most:
+        if any(side > binning * known for side, known in zip(shape, self.trained_shape, strict=True)):
+            most = " x ".join(map(str, self.trained_shape))
             said.append(
                 f"patterns of {shape[0]} x {shape[1]} px are larger than the {most} px that the network knows, and "
                 "can't be binned to disks that it knows, so intensities and heights may be wrong"
@@ -141,7 +142,7 @@ class Detector:
             shape: Of the patterns [px].
             radius: Of the vacuum probe's disk [px]; it stays at least as large as the smallest that was learned from.
         """
-        fits = math.ceil(max(shape) / max(self.trained_shape))
+        fits = max(math.ceil(side / known) for side, known in zip(shape, self.trained_shape, strict=True))
         return max(1, min(fits, int(radius / self.trained_radii[0])))
 
     @torch.inference_mode()
