@@ -40,7 +40,7 @@ from fourdcrystal import (
 from fourdcrystal import metrics as figures
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.evaluation import CLASSICAL
-from fourdcrystal.inference import Detector
+from fourdcrystal.inference import NetworkDetector
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.progress import Progress
 from fourdcrystal.samples import Sample
@@ -81,7 +81,7 @@ def found_by_all(given: Sample, counts: np.ndarray, model: Path) -> Iterator[tup
     for name, kind in (("edge fit", "edge"), ("disk fit", "disk"), ("learned", "learned")):
         yield name, (better := evaluation.refined(kind, best[CANDIDATES], given, counts)), False
     yield CONTEXT, evaluation.in_lattice(better, given), False
-    found = evaluation.found_by(Detector.load(model).detect, given, counts)
+    found = evaluation.found_by(NetworkDetector.load(model).detect, given, counts)
     yield "network", found, True
     # only what counts stand behind, as in `detect`
     better = evaluation.as_detected(found, given, counts)
@@ -198,7 +198,7 @@ def detected(scan: Scan, model: Path) -> Iterator[tuple[str, detection.Detected]
         alone = found.peaks if found.alone is None else found.alone
         yield name, replace(found, found=replace(found.found, peaks=alone))
     yield CONTEXT, found
-    found = detection.detect(scan, Detector.load(model, refine=refinements.named("learned")))
+    found = detection.detect(scan, NetworkDetector.load(model, refine=refinements.named("learned")))
     alone = found.peaks if found.alone is None else found.alone
     yield "network, learned", replace(found, found=replace(found.found, peaks=alone))
     yield "network, learned, in the lattice", found

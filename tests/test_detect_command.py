@@ -140,9 +140,9 @@ def test_region_stride_and_binning_come_together_and_parts_with_a_network_are_jo
 
 
 def test_a_probe_that_the_network_never_saw_is_said(folder):
-    from fourdcrystal.inference import Detector
+    from fourdcrystal.inference import NetworkDetector
 
-    detector = Detector.load(folder / "model.safetensors")
+    detector = NetworkDetector.load(folder / "model.safetensors")
     detector.trained_radii, detector.trained_shape = (2.0, 5.0), (32, 32)
     assert detector.doubts((32, 32), 3.0, 0.02) is None
     assert "radius of 9.0 px, the network knows 2.0 to 5.0 px" in detector.doubts((32, 32), 9.0, 0.02)
@@ -152,9 +152,9 @@ def test_a_probe_that_the_network_never_saw_is_said(folder):
 
 
 def test_pixels_that_the_network_never_saw_are_said(folder):
-    from fourdcrystal.inference import Detector
+    from fourdcrystal.inference import NetworkDetector
 
-    detector = Detector.load(folder / "model.safetensors")
+    detector = NetworkDetector.load(folder / "model.safetensors")
     assert "pixels are 0.06 1/Å wide, the network knows 0.01 to 0.04 1/Å" in detector.doubts((32, 32), 3.0, 0.06)
     assert "pixels of 4 x 4 are 0.08 1/Å wide" in detector.doubts((128, 128), 9.0, 0.02)
 

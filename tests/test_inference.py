@@ -7,7 +7,7 @@ from disk_patterns import disk
 
 from fourdcrystal import experiment, inference, labels, modelfile, network, refinements
 from fourdcrystal.errors import InputError
-from fourdcrystal.inference import Detector
+from fourdcrystal.inference import NetworkDetector
 from fourdcrystal.pixels import Pixel
 
 SEEN = {
@@ -62,7 +62,7 @@ class Noisy(Known):
 
 
 def detector_of(kind):
-    return Detector(modelfile.TrainedModel(kind([[30.2, 25.6], [15.5, 44.1]]), {}, SEEN, "test"))
+    return NetworkDetector(modelfile.TrainedModel(kind([[30.2, 25.6], [15.5, 44.1]]), {}, SEEN, "test"))
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_a_model_file_makes_a_detector_and_its_results_are_the_same_each_time(tm
     torch.manual_seed(0)
     model = experiment.Model(name="ccunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0])
     modelfile.save(tmp_path / "m.safetensors", network.build(model), {"model": model.model_dump()}, SEEN)
-    detector = Detector.load(tmp_path / "m.safetensors")
+    detector = NetworkDetector.load(tmp_path / "m.safetensors")
     patterns = np.random.default_rng(0).poisson(5.0, (3, 40, 44)).astype(np.float32)
     one, other = (detector.maps(patterns, disk((40, 44), (20, 22), 3), PIXEL) for _ in range(2))
     assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
@@ -142,7 +142,7 @@ def test_a_model_file_that_does_not_say_what_was_learned_from_is_refused(tmp_pat
     model = experiment.Model(name="ccunet", width=4, depth=2, patch=1, blocks=1, powers=[1.0])
     modelfile.save(tmp_path / "m.safetensors", network.build(model), {"model": model.model_dump()}, SEEN | known)
     with pytest.raises(InputError, match=r"doesn't say all .* so train it again"):
-        Detector.load(tmp_path / "m.safetensors")
+        NetworkDetector.load(tmp_path / "m.safetensors")
 
 
 def test_large_patterns_are_binned_for_the_network_and_peaks_are_where_they_were(detector):

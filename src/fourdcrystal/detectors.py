@@ -34,7 +34,7 @@ def named(model: str = "shipped", device: str = "auto", refine: str = "learned")
     refinement = refinements.named(refine, chosen)
     if model == "correlation":
         return Correlator(chosen, refine=refinement)
-    return inference.Detector.load(modelfile.named(model), chosen, refine=refinement)
+    return inference.NetworkDetector.load(modelfile.named(model), chosen, refine=refinement)
 
 
 def default(device: str = "auto") -> "Detector":

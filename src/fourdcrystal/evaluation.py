@@ -25,7 +25,7 @@ from fourdcrystal import (
     significance,
 )
 from fourdcrystal.errors import InputError
-from fourdcrystal.inference import Detector
+from fourdcrystal.inference import NetworkDetector
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.pixels import Pixel
 from fourdcrystal.samples import Sample
@@ -53,7 +53,7 @@ BATCH = 64
 MEDIAN_DISTANCE = float(np.sqrt(2 * np.log(2)))  # in a plane, over the deviation along an axis
 
 
-def methods(detector: Detector) -> dict[str, Method]:
+def methods(detector: NetworkDetector) -> dict[str, Method]:
     """The network and the classical methods, with thresholds so low that the best one can be chosen afterwards."""
     lowest = float(THRESHOLDS[0])
     return {NETWORK: partial(detector.detect, threshold=lowest)} | {
@@ -188,7 +188,7 @@ def best_threshold(found: Peaks, given: Sample, settings: Evaluation, in_volts: 
 
 
 def evaluate(
-    path: Path, patterns: Path, detector: Detector, settings: Evaluation, seed: int
+    path: Path, patterns: Path, detector: NetworkDetector, settings: Evaluation, seed: int
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Score the network and the classical methods on held-out crystals and prototypes, for each dose and condition.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from fourdcrystal import accuracy_curves, evaluation, files
 from fourdcrystal.conditions import SPLITS
 from fourdcrystal.evaluation import IN_LATTICE, LEARNED, NETWORK, REFINED
-from fourdcrystal.inference import Detector
+from fourdcrystal.inference import NetworkDetector
 from fourdcrystal.settings import Settings
 
 # name of the column: label, whether more is better
@@ -32,7 +32,7 @@ def make(catalogue: Path, patterns: Path, model: Path, output: Path, settings: S
     Raises:
         InputError: if the catalogue, a store or the model can't be used.
     """
-    detector = Detector.load(model, device)
+    detector = NetworkDetector.load(model, device)
     scores, chosen = evaluation.evaluate(catalogue, patterns, detector, settings.evaluation, settings.seed)
     with files.replaced(output / "scores.csv") as path:
         scores.to_csv(path, index=False, float_format="%.6g")

@@ -33,7 +33,7 @@ def batch_size(shape: tuple[int, int], device: torch.device) -> int:
     return max(1, pixels // (shape[0] * shape[1]))
 
 
-class Detector:
+class NetworkDetector:
     """Finds Bragg peaks with a trained network; intensities are in volts where pixel and energy are known.
 
     Args:
@@ -76,7 +76,7 @@ class Detector:
         device: str | torch.device = "cpu",
         threshold: float = THRESHOLD,
         refine: Refinement | None = None,
-    ) -> "Detector":
+    ) -> "NetworkDetector":
         """A detector from a model file; arguments as above.
 
         Raises:
