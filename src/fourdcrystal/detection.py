@@ -155,8 +155,11 @@ def identity(scan: Scan, detector: Detector) -> str:
 def mapped(scan: Scan, method: str, found: Found, analysis: Analysis = PLAIN) -> Detected:
     """What the peaks of a scan say."""
     maps = mapping.of_peaks(found.peaks, scan.grid, scan.shape, scan.dq, np.array(scan.centre), analysis)
-    flag = found.flags & ~np.uint8(FLAGS["no_lattice"] | FLAGS["no_peaks"] | FLAGS["uncertain"])
-    flag[~maps.lattices.fitted] |= FLAGS["no_lattice"]
+    said_here = ("no_lattice", "no_peaks", "uncertain", "other_lattice")
+    flag = found.flags & ~np.uint8(sum(FLAGS[name] for name in said_here))
+    fitted = maps.lattices.fitted
+    flag[~fitted] |= FLAGS["no_lattice"]
+    flag[fitted & ~np.isfinite(maps.strain.values[:, 0])] |= FLAGS["other_lattice"]
     flag[flags.uncertain(maps.strain.sigma)] |= FLAGS["uncertain"]
     searched = (flag & (FLAGS["not_finite"] | FLAGS["empty"])) == 0
     flag[searched & (np.bincount(found.peaks.pattern, minlength=len(flag)) == 0)] |= FLAGS["no_peaks"]

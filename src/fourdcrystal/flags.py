@@ -7,8 +7,9 @@ FLAGS = {
     "empty": 2,  # no counts: not searched
     "saturated": 4,  # a plateau of pixels at the pattern's largest number
     "no_peaks": 8,
-    "no_lattice": 16,  # too few peaks agree with one lattice
+    "no_lattice": 16,  # no lattice explains its peaks better than chance, or they are too few
     "uncertain": 32,  # the stated uncertainty of its strain is many times that of the scan's other patterns
+    "other_lattice": 64,  # its lattice is no turned and strained one of the reference: it has no strain
 }
 WORDS = {
     "not_finite": "NaN or infinite",
@@ -17,6 +18,7 @@ WORDS = {
     "no_peaks": "without peaks",
     "no_lattice": "without a lattice",
     "uncertain": "with an uncertain strain",
+    "other_lattice": "with another lattice",
 }
 FEWEST = 100.0  # electrons that a pattern has in any experiment with more than a few disks
 SATURATED_PIXELS = 10  # at exactly the largest number

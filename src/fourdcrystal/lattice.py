@@ -39,6 +39,17 @@ class Lattices:
         """Which patterns have a lattice, (P,)."""
         return np.isfinite(self.residual)
 
+    def of(self, patterns: np.ndarray) -> "Lattices":
+        """Lattices of some patterns: their numbers, or a mask."""
+        return Lattices(*(getattr(self, field.name)[patterns] for field in fields(Lattices)))
+
+    def with_others(self, patterns: np.ndarray, others: "Lattices") -> "Lattices":
+        """The same but for some patterns, (N,), that have others."""
+        made = {field.name: getattr(self, field.name).copy() for field in fields(Lattices)}
+        for name, values in made.items():
+            values[patterns] = getattr(others, name)
+        return Lattices(**made)
+
     def indices(self, peaks: Peaks) -> np.ndarray:
         """h and k of peaks, (N, 2); NaN for those that belong to no lattice point, or whose pattern has no lattice.
 

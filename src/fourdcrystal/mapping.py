@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fourdcrystal import asymmetry, direct_beam, indexing, lattice, lattice_precision, strain, tilt
+from fourdcrystal import asymmetry, direct_beam, grains, indexing, lattice_precision, strain, tilt
 from fourdcrystal.analysis import PLAIN, Analysis, axes, straightened
 from fourdcrystal.errors import InputError
 from fourdcrystal.indexing import Zone
@@ -20,11 +20,12 @@ class Maps:
 
     Attributes:
         lattices: Lattice of every pattern [px], as a camera without distortion would have seen it.
-        reference: Basis that strain is relative to [px], (2, 2).
+        grain: Which grain's lattice it is, by size, (P,); -1 where there is none.
+        reference: Basis that strain is relative to [px], (2, 2): of the largest grain, or of the region's.
         centres: Direct beam [px], (P, 2): of the pattern's lattice; where there is none, of its path over the scan, or
             the scan's median.
         beam: The direct beam's path, where the scan tells it.
-        strain: Strain and rotation, along the axes of ``frame``.
+        strain: Strain and rotation, along the axes of ``frame``; NaN where the lattice isn't the reference's, turned.
         tilt: Tilt of the crystal along the detector's axes 0 and 1, whatever the frame of strain [rad], (P, 2).
         tilt_sigma: Its standard uncertainty [rad], (P, 2).
         distortion: The camera's, M of :class:`fourdcrystal.analysis.Analysis`, (2, 2).
@@ -35,6 +36,7 @@ class Maps:
     """
 
     lattices: Lattices
+    grain: np.ndarray
     reference: np.ndarray
     centres: np.ndarray
     beam: direct_beam.Path | None
@@ -66,7 +68,8 @@ def of_peaks(
         centre: Where the direct beam is, to less than half a lattice vector [px], (2,): the vacuum probe's centre.
         analysis: What strain and orientation are relative to.
 
-    Where the peaks of the whole scan make no lattice, strain and tilt are NaN and every pattern is flagged.
+    Where the peaks of the whole scan make no lattice, strain and tilt are NaN and every pattern is flagged. Of several
+    grains each has its lattice; strain and rotation are those from the reference's grain to them.
 
     Raises:
         InputError: if there are lattices, but none in the region, or the crystal's lattice is another one.
@@ -74,18 +77,21 @@ def of_peaks(
     if isinstance(analysis.ellipse, str):
         return _of_known_lattice(peaks, grid, shape, dq, centre, analysis)
     straight, n_patterns, beam = straightened(peaks, analysis.ellipse, centre), grid[0] * grid[1], None
-    basis, region = lattice.find(straight, shape), analysis.region
-    if basis is None:
-        lattices = lattice.none(n_patterns, centre)
-    else:
-        lattices = lattice.fit(straight, n_patterns, basis, centre)
+    region, found = analysis.region, grains.find(straight, n_patterns, shape, centre)
+    lattices, same = found.lattices, found.lattices.fitted
+    if same.any():
+        found, same = grains.turned(found, region)
+        lattices = found.lattices
         straight = asymmetry.corrected(straight, lattices)
         lattices = lattice_precision.refitted(straight, lattices)
         if (beam := direct_beam.path(lattices, grid)) is not None:
             lattices = lattice_precision.refitted(straight, lattices, beam)
-    if region is not None and lattices.fitted.any() and not (lattices.fitted & region).any():
-        raise InputError("no lattice could be fitted to any pattern of the reference region; choose another one")
-    reference, zone, notes = strain.reference(lattices, region), None, []
+        if region is not None and not (lattices.fitted & region).any():
+            raise InputError("no lattice could be fitted to any pattern of the reference region; choose another one")
+    grain = np.where(lattices.fitted, found.number, -1)
+    alike = grain == found.largest(region)
+    reference = strain.reference(lattices, alike if region is None else alike & region)
+    zone, notes = None, list(grains.words(grain, same))
     if analysis.crystal is not None and lattices.fitted.any():
         zone = indexing.find(reference * dq, analysis.crystal, analysis.zone_axis)
         notes.append(
@@ -99,10 +105,11 @@ def of_peaks(
     centres = np.where(lattices.fitted[:, None], lattices.centre, elsewhere)
     return Maps(
         lattices,
+        grain,
         reference,
         centres,
         beam,
-        strain.in_frame(strain.of_lattices(lattices, reference), frame),
+        strain.in_frame(strain.of_lattices(lattices, reference).where(same), frame),
         *tilt.of_peaks(straight, centres, dq),
         analysis.ellipse,
         frame,

@@ -35,6 +35,8 @@ def strain(maps: Maps, flag: np.ndarray, grid: tuple[int, int], attributes: dict
     variables["lattice_residual"] = (DIMS, residual, {"units": "px", "long_name": "RMS distance from the lattice"})
     agreeing = maps.lattices.agreeing.reshape(grid)
     variables["lattice_peaks"] = (DIMS, agreeing, {"units": "1", "long_name": "peaks on the lattice"})
+    about = {"units": "1", "long_name": "grain, by size; -1: no lattice"}
+    variables["grain"] = (DIMS, maps.grain.astype(np.int32).reshape(grid), about)
     meanings = {"flag_masks": list(FLAGS.values()), "flag_meanings": " ".join(FLAGS), "long_name": "what was wrong"}
     variables["flags"] = (DIMS, flag.reshape(grid), meanings)
     convention = (

@@ -36,6 +36,13 @@ class Strain:
         shear = (xx + yy) / 4  # of F_xy and F_yx, which are independent
         return np.sqrt(np.stack([xx, yy, shear, shear], axis=-1))
 
+    def where(self, patterns: np.ndarray) -> "Strain":
+        """The same in some patterns, (P,) bool, and NaN elsewhere."""
+        nowhere = ~patterns
+        return Strain(
+            np.where(nowhere[:, None], np.nan, self.values), np.where(nowhere[:, None, None], np.nan, self.covariance)
+        )
+
 
 def reference(lattices: Lattices, region: np.ndarray | None = None) -> np.ndarray:
     """Reference basis: the middle over all patterns, or over those of a region, (2, 2) [px]; NaN without a lattice.

@@ -1,0 +1,203 @@
+"""Lattices of a scan of several grains: patterns that one lattice doesn't explain get another one, or none.
+
+Whether a lattice explains a pattern its peaks say. Three of them lie on any lattice that is fitted to them; of the
+others a share lies on it by chance, that of the area around its points in its cell, and what they do beyond chance is
+(share - chance) / (1 - chance): 0 for peaks of another grain or of an amorphous halo, 1 for peaks of the lattice alone.
+
+Grains of one crystal that are turned about the beam have the same lattice, turned. Which vectors of it are which the
+lattice can't tell; those are taken that need the least stretch, and of these (a square has four) the least rotation.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fourdcrystal import lattice
+from fourdcrystal.indexing import UNIMODULAR, WORST
+from fourdcrystal.lattice import LEAST_PEAKS, TOLERANCE, Lattices
+from fourdcrystal.peaks import Peaks
+
+NEAR = (0.1, 3.0)  # px, residuals: so far from a lattice point a peak may be and still count as on it
+EXPLAINED = 0.35  # beyond chance; of two grains that share a pattern each explains a half
+SURE = 0.7  # above, no other grain's lattice would explain more
+SEED = 0.5  # the same for one pattern, whose own lattice is made to suit it
+FAILURES = 20  # patterns without a lattice of their own, after which no further ones are looked at
+MOST = 100  # grains
+ALIKE = 0.01  # stretch; bases that differ by less are told apart by their rotation
+IDENTITY = int(np.flatnonzero((np.eye(2) == UNIMODULAR).all((1, 2)))[0])
+
+
+@dataclass(frozen=True)
+class Grains:
+    """Which lattice the patterns of a scan have.
+
+    Attributes:
+        lattices: Of every pattern; of patterns whose peaks no lattice explains none.
+        number: Grain of every pattern, (P,), by size; -1 where there is no lattice.
+    """
+
+    lattices: Lattices
+    number: np.ndarray
+
+    def largest(self, region: np.ndarray | None) -> int:
+        """Number of the grain that most patterns are of, or most of a region's, (P,); 0 where these have none."""
+        there = self.number >= 0 if region is None else (self.number >= 0) & region
+        return int(np.argmax(np.bincount(self.number[there], minlength=1)))
+
+
+def explained(peaks: Peaks, lattices: Lattices) -> np.ndarray:
+    """How much more of each pattern's peaks lies on its lattice than by chance, (P,); NaN where there is none.
+
+    Args:
+        peaks: That lattices were fitted to.
+        lattices: Fitted.
+    """
+    has, count = lattices.fitted, len(lattices.fitted)
+    vectors = np.where(has[:, None, None], lattices.vectors, np.eye(2))
+    centre = np.where(has[:, None], lattices.centre, 0)
+    off = peaks.positions - centre[peaks.pattern]
+    index = np.rint(np.einsum("nd,ndi->ni", off, np.linalg.inv(vectors)[peaks.pattern]))
+    distance = np.linalg.norm(off - np.einsum("ni,nid->nd", index, vectors[peaks.pattern]), axis=1)
+    least, times = NEAR
+    near = np.minimum(
+        least + times * np.nan_to_num(lattices.residual), TOLERANCE * np.linalg.norm(vectors, axis=2).min(1)
+    )
+    chance = np.minimum(np.pi * near**2 / np.abs(np.linalg.det(vectors)), 0.99)
+    free = np.bincount(peaks.pattern, minlength=count) - 3
+    on = np.bincount(peaks.pattern, distance < near[peaks.pattern], count) - 3
+    return np.where(has & (free > 0), (on / np.maximum(free, 1) - chance) / (1 - chance), np.nan)
+
+
+def find(peaks: Peaks, n_patterns: int, shape: tuple[int, int], centre: np.ndarray) -> Grains:
+    """The lattices of a scan, each fitted to the patterns that it explains.
+
+    One is looked for in all patterns, the next in those that are left, and where these have none in common, in single
+    ones of them, those with the most peaks first.
+
+    Args:
+        peaks: Of all patterns, without the camera's distortion.
+        n_patterns: Number of patterns.
+        shape: (X, Y) of the patterns.
+        centre: Where the direct beam is, to less than half a lattice vector [px], (2,).
+    """
+    made, number = lattice.none(n_patterns, centre), np.full(n_patterns, -1)
+    share, failures = np.full(n_patterns, -np.inf), 0
+    bases: list[np.ndarray] = []
+    peaks_of = np.bincount(peaks.pattern, minlength=n_patterns)
+    left, tried = peaks_of >= LEAST_PEAKS, np.zeros(n_patterns, bool)
+
+    def taken(basis: np.ndarray, patterns: np.ndarray, grain: int) -> bool:
+        """Whether a lattice explains any of some patterns, (P,), better than theirs; those have it now."""
+        nonlocal made
+        rows, better, fitted = _explained_by(basis, peaks, patterns, centre)
+        good = (better >= EXPLAINED) & (better > share[rows])
+        made = made.with_others(rows[good], fitted.of(good))
+        number[rows[good]], share[rows[good]] = grain, better[good]
+        return bool(good.any())
+
+    while (left & ~tried).any() and len(bases) < MOST and failures < FAILURES:
+        alone = failures > 0
+        looked = np.arange(n_patterns) == np.argmax(np.where(left & ~tried, peaks_of, -1)) if alone else left
+        basis = lattice.find(peaks.where(looked[peaks.pattern]), shape)
+        if basis is not None and alone and not (_explained_by(basis, peaks, looked, centre)[1] >= SEED).any():
+            basis = None
+        if basis is not None and taken(basis, left, len(bases)):
+            bases.append(basis)
+            left, failures = left & (number < 0), 0
+        else:
+            failures += 1
+            tried |= looked & alone
+    # a lattice that came first may explain by coincidence what a later one explains better
+    for grain, basis in enumerate(bases):
+        doubtful = (number >= 0) & (number != grain) & (share < SURE)
+        if doubtful.any():
+            taken(basis, doubtful, grain)
+    return Grains(made, _by_size(number))
+
+
+def _explained_by(
+    basis: np.ndarray, peaks: Peaks, patterns: np.ndarray, centre: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Lattices]:
+    """Numbers of some patterns, (P,) bool, how much of each a lattice explains that is fitted to it, and those."""
+    some = peaks.where(patterns[peaks.pattern])
+    some = replace(some, pattern=(np.cumsum(patterns) - 1)[some.pattern])  # the others would be fitted for nothing
+    fitted = lattice.fit(some, int(patterns.sum()), basis, centre)
+    return np.flatnonzero(patterns), explained(some, fitted), fitted
+
+
+def turned(grains: Grains, region: np.ndarray | None) -> tuple[Grains, np.ndarray]:
+    """Grains whose lattices have the vectors that correspond to one grain's, and which have its lattice, turned, (P,).
+
+    Lattices that would have to be stretched by more than :data:`fourdcrystal.indexing.WORST` are other ones: of
+    another phase, or seen along another zone axis. They stay as they are. Patterns of which other vectors correspond
+    are of another grain.
+
+    Args:
+        grains: Of a scan with a lattice.
+        region: Patterns of whose grains the largest is meant, (P,) bool; none: all.
+    """
+    found, number = grains.lattices, grains.number
+    main = grains.largest(region)
+    middle = _typical(found, number == main)
+    stretch, angle = _changed(middle, found.vectors)
+    near = np.zeros(len(number))
+    for grain in range(int(number.max(initial=-1)) + 1):
+        strains, angles = _changed(middle, _typical(found, number == grain)[None])
+        alike = strains[0] <= strains[0].min() + ALIKE
+        near[number == grain] = angles[0][np.argmin(np.where(alike, np.abs(angles[0]), np.inf))]
+    away = np.abs(np.angle(np.exp(1j * (angle - near[:, None]))))
+    with np.errstate(invalid="ignore"):  # NaN where there is no lattice
+        best = np.argmin(np.where(stretch <= stretch.min(1, keepdims=True) + ALIKE, away, np.inf), axis=1)
+        same = stretch.min(1) <= WORST
+    best[~same] = IDENTITY
+    change = np.tile(np.eye(3), (len(number), 1, 1))
+    change[:, 1:, 1:] = UNIMODULAR[best]
+    vectors, covariance = change[:, 1:, 1:] @ found.vectors, change @ found.covariance @ change.swapaxes(1, 2)
+    return Grains(
+        replace(found, vectors=vectors, covariance=covariance),
+        _by_size(np.where(number < 0, -1, number * len(UNIMODULAR) + best)),
+    ), same
+
+
+def _typical(lattices: Lattices, patterns: np.ndarray) -> np.ndarray:
+    """Vectors of that one of some patterns, (P,), that is nearest to their median, (2, 2)."""
+    vectors = lattices.vectors[patterns]
+    return vectors[np.argmin(np.abs(vectors - np.median(vectors, axis=0)).sum((1, 2)))]
+
+
+def _changed(basis: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Stretch and rotation [rad] from a basis to others, (P, 2, 2), by whatever of their vectors, (P, changes)."""
+    f = np.linalg.inv(basis) @ (UNIMODULAR @ vectors[:, None])  # rows G = G₀ Fᵀ: this is Fᵀ
+    sums, det = (f**2).sum((-2, -1)), f[..., 0, 0] * f[..., 1, 1] - f[..., 0, 1] * f[..., 1, 0]
+    root = np.sqrt(np.maximum(sums**2 - 4 * det**2, 0))
+    largest, smallest = np.sqrt((sums + root) / 2), np.sqrt(np.maximum(sums - root, 0) / 2)
+    angle = np.arctan2(f[..., 0, 1] - f[..., 1, 0], f[..., 0, 0] + f[..., 1, 1])
+    return np.maximum(np.abs(largest - 1), np.abs(smallest - 1)), angle
+
+
+def _by_size(number: np.ndarray) -> np.ndarray:
+    """Whole numbers as ranks of how often there are, the most frequent 0; what is negative becomes -1."""
+    there = number >= 0
+    _, which, sizes = np.unique(number[there], return_inverse=True, return_counts=True)
+    made = np.full(len(number), -1)
+    made[there] = np.argsort(np.argsort(-sizes, kind="stable"))[which]
+    return made
+
+
+def words(number: np.ndarray, same: np.ndarray) -> tuple[str, ...]:
+    """What the user should know of a scan's grains, in sentences; nothing where there is one.
+
+    Args:
+        number: Grain of every pattern, (P,); -1 where there is no lattice.
+        same: Which are the reference's lattice, turned, (P,).
+    """
+    sizes, other = np.bincount(number[number >= 0]), np.count_nonzero((number >= 0) & ~same)
+    said = []
+    if np.count_nonzero(sizes) > 1:
+        said.append(
+            f"the scan has {np.count_nonzero(sizes)} lattices, the largest in {sizes.max()} of {len(number)} patterns "
+            "('grain' in strain.zarr); strain and rotation are relative to the reference's"
+        )
+    if other:
+        said.append(f"{other} patterns have a lattice that isn't the reference's, turned; they have no strain")
+    return tuple(said)

@@ -1,0 +1,131 @@
+"""Scans of several grains: each pattern has the lattice that its own peaks lie on, or none."""
+
+import numpy as np
+import pytest
+
+from fourdcrystal import grains, lattice, mapping
+from fourdcrystal.errors import InputError
+from fourdcrystal.peaks import Peaks
+
+CENTRE, SHAPE = np.array([64.0, 64.0]), (128, 128)
+BASIS = np.array([[14.0, 1.0], [-0.9, 12.6]])
+
+
+def rotation(degrees: float) -> np.ndarray:
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[c, -s], [s, c]])
+
+
+def points(basis: np.ndarray, rng: np.random.Generator, noise: float = 0.1) -> np.ndarray:
+    index = np.stack(np.meshgrid(*[np.arange(-9, 10)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    at = CENTRE + index @ basis
+    at = at[((at > 4) & (at < 124)).all(1) & (np.hypot(*(at - CENTRE).T) < 50)]
+    return at + rng.normal(0, noise, at.shape)
+
+
+def peaks(patterns: list[np.ndarray], sigma: float = 0.1) -> Peaks:
+    at, number = np.concatenate(patterns), np.repeat(np.arange(len(patterns)), [len(p) for p in patterns])
+    one = np.ones(len(at))
+    return Peaks(
+        pattern=number,
+        qx_px=at[:, 0],
+        qy_px=at[:, 1],
+        intensity=10 * np.exp(-np.hypot(*(at - CENTRE).T) / 30),
+        qz=0 * one,
+        sigma_px=sigma * one,
+        electrons=1e3 * one,
+        significance=30 * one,
+    )
+
+
+def maps(patterns: list[np.ndarray], region: np.ndarray | None = None) -> mapping.Maps:
+    from fourdcrystal.analysis import Analysis
+
+    return mapping.of_peaks(peaks(patterns), (1, len(patterns)), SHAPE, 0.016, CENTRE, Analysis(region=region))
+
+
+@pytest.mark.parametrize("degrees", [20, 24, 30, 45, -25, 80])
+def test_a_grain_that_is_turned_about_the_beam_has_its_own_lattice_and_the_true_rotation(degrees):
+    rng = np.random.default_rng(0)
+    turned = BASIS @ rotation(degrees).T
+    made = maps([points(BASIS, rng) for _ in range(12)] + [points(turned, rng) for _ in range(8)])
+    np.testing.assert_allclose(np.degrees(made.strain.values[:12, 3]), 0, atol=0.2)
+    np.testing.assert_allclose(np.degrees(made.strain.values[12:, 3]), degrees, atol=0.2)
+    assert np.abs(made.strain.values[:, :3]).max() < 3e-3
+    assert (made.grain[:12] == 0).all() and (made.grain[12:] == 1).all() and "2 lattices" in made.notes[0]
+
+
+@pytest.mark.parametrize("degrees", [3, 12, 15])
+def test_grains_that_are_turned_little_against_each_other_may_count_as_one(degrees):
+    rng, turned = np.random.default_rng(0), BASIS @ rotation(degrees).T
+    made = maps([points(BASIS, rng) for _ in range(16)] + [points(turned, rng) for _ in range(4)])
+    np.testing.assert_allclose(np.degrees(made.strain.values[:16, 3]), 0, atol=0.2)
+    np.testing.assert_allclose(np.degrees(made.strain.values[16:, 3]), degrees, atol=0.2)
+    assert np.abs(made.strain.values[:, :3]).max() < 3e-3
+
+
+def test_the_rotation_of_a_square_lattice_is_the_smallest_of_its_four():
+    rng, square = np.random.default_rng(1), 13.0 * np.eye(2)
+    turned = square @ rotation(70).T
+    made = maps([points(square, rng) for _ in range(12)] + [points(turned, rng) for _ in range(8)])
+    np.testing.assert_allclose(np.degrees(made.strain.values[12:, 3]), -20, atol=0.2)
+
+
+def test_another_phase_has_a_lattice_and_no_strain():
+    rng = np.random.default_rng(2)
+    hexagonal = 10.5 * np.array([[1.0, 0.0], [0.5, np.sqrt(0.75)]])
+    made = maps([points(BASIS, rng) for _ in range(12)] + [points(hexagonal, rng) for _ in range(8)])
+    assert made.lattices.fitted.all()
+    assert np.isfinite(made.strain.values[:12]).all() and np.isnan(made.strain.values[12:]).all()
+    assert np.isnan(made.strain.sigma[12:]).all() and "8 patterns" in made.notes[1]
+    lengths = np.linalg.norm(made.lattices.vectors[12:], axis=2)
+    np.testing.assert_allclose(lengths, 10.5, atol=0.05)
+
+
+def test_peaks_of_an_amorphous_halo_have_no_lattice_and_do_not_pull_the_reference():
+    rng = np.random.default_rng(3)
+
+    def halo() -> np.ndarray:
+        angle, radius = rng.uniform(0, 2 * np.pi, 36), rng.choice([22, 38], 36) + rng.normal(0, 3, 36)
+        return np.vstack([CENTRE, CENTRE + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])])
+
+    made = maps([points(BASIS, rng) for _ in range(12)] + [halo() for _ in range(12)])
+    assert made.lattices.fitted[:12].all() and np.count_nonzero(made.lattices.fitted[12:]) <= 1
+    np.testing.assert_allclose(made.reference, lattice.reduced(BASIS), atol=0.03)
+
+
+def test_strain_is_relative_to_the_region_s_grain():
+    rng, turned = np.random.default_rng(4), BASIS @ rotation(20).T
+    patterns = [points(BASIS, rng) for _ in range(12)] + [points(turned, rng) for _ in range(8)]
+    made = maps(patterns, np.arange(20) >= 12)
+    np.testing.assert_allclose(np.degrees(made.strain.values[:12, 3]), -20, atol=0.2)
+    np.testing.assert_allclose(np.degrees(made.strain.values[12:, 3]), 0, atol=0.2)
+
+
+def test_a_region_without_a_lattice_is_refused():
+    rng = np.random.default_rng(5)
+    with pytest.raises(InputError, match="reference region"):
+        maps([points(BASIS, rng) for _ in range(6)] + [CENTRE[None]], np.arange(7) == 6)
+
+
+def test_where_two_grains_lie_on_top_of_each_other_one_of_their_lattices_is_found():
+    rng, turned = np.random.default_rng(6), BASIS @ rotation(20).T
+    both = [np.vstack([points(BASIS, rng), points(turned, rng)]) for _ in range(4)]
+    made = maps([points(BASIS, rng) for _ in range(8)] + both + [points(turned, rng) for _ in range(7)])
+    theta = np.degrees(made.strain.values[:, 3])
+    assert (np.minimum(np.abs(theta), np.abs(theta - 20)) < 0.2).all()
+
+
+def test_what_peaks_on_a_lattice_explain_is_all_or_nothing():
+    rng = np.random.default_rng(7)
+    on, elsewhere = points(BASIS, rng), rng.uniform(10, 118, (60, 2))
+    seen = peaks([on, elsewhere])
+    same = lattice.fit(peaks([on, on]), 2, BASIS, CENTRE)
+    share = grains.explained(seen, same)
+    assert share[0] > 0.9 and abs(share[1]) < 0.15
+
+
+def test_one_grain_alone_is_nothing_to_speak_of():
+    rng = np.random.default_rng(8)
+    made = maps([points(BASIS, rng) for _ in range(12)])
+    assert made.notes == () and (made.grain == 0).all()
