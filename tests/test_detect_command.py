@@ -171,3 +171,54 @@ def test_disks_that_the_shipped_refiner_never_saw_are_said(folder):
 def test_a_device_that_is_not_there_is_refused(folder):
     done = command(folder, "--device", "gpu")
     assert done.returncode == 2 and "--device is 'gpu'; allowed are auto, cpu, cuda" in done.stderr
+
+
+def test_results_say_what_made_them_and_leave_alone_what_others_put_beside_them(folder):
+    out = folder / "options"
+    (out / "pieces").mkdir(parents=True)
+    (out / "pieces" / "notes.txt").write_text("mine")
+    (out / "summary.json").write_text("{}")
+    (out / "orientation.png").write_text("of another run")
+    done = command(folder, "-o", "options", "--roi", "1:3,0:2", "--refine", "none")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((out / "summary.json").read_text())
+    made = figures["options"]
+    assert (made["scan_origin"], made["scan_step"], made["refine"]) == ([1, 0], 1, "none")
+    assert made["model_sha256"] == modelfile.checksum(folder / "model.safetensors")
+    assert figures["intensity_units"] == "px²"
+    assert [path.name for path in (out / "pieces").iterdir()] == ["notes.txt"]
+    assert not (out / "orientation.png").exists()
+
+
+def test_pieces_of_another_search_stay(tmp_path):
+    from fourdcrystal import search
+
+    for name in ("aaa-000000.npz", "aaa-000001.npz", "bbb-000000.npz"):
+        (tmp_path / name).write_bytes(b"")
+    search.forget(tmp_path, "aaa")
+    assert [path.name for path in tmp_path.iterdir()] == ["bbb-000000.npz"]
+    search.forget(tmp_path, "bbb")
+    assert not tmp_path.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"shape": [0, 0]}, {"radius_px": [0.0, 0.0]}, {"pixel_invA": None}, {"radius_px": ["a", "b"]}]
+)
+def test_a_model_that_says_nonsense_of_its_data_is_refused_in_words(folder, tmp_path, wrong):
+    from fourdcrystal.errors import InputError
+    from fourdcrystal.inference import NetworkDetector
+
+    made = modelfile.load(folder / "model.safetensors")
+    modelfile.save(tmp_path / "m.safetensors", made.network, made.recipe, made.data | wrong)
+    with pytest.raises(InputError, match="train it again"):
+        NetworkDetector.load(tmp_path / "m.safetensors")
+
+
+def test_a_model_whose_training_has_failed_is_refused_in_words(folder, tmp_path):
+    from fourdcrystal.errors import InputError
+
+    made = modelfile.load(folder / "model.safetensors")
+    made.network.head.bias.data[0] = float("nan")
+    modelfile.save(tmp_path / "m.safetensors", made.network, made.recipe, made.data)
+    with pytest.raises(InputError, match="no numbers"):
+        modelfile.load(tmp_path / "m.safetensors")

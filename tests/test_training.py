@@ -214,3 +214,52 @@ def test_an_unknown_experiment_is_refused_in_words():
         experiment.compose("demo", TREE, ("loss.peak=-3",))
     with pytest.raises(InputError, match="steps 705 must be a multiple of epoch_steps 70"):
         experiment.compose("demo", TREE, ("trainer.steps=705",))
+
+
+def test_a_training_whose_loss_is_no_number_says_so_and_leaves_no_model(tmp_path):
+    with pytest.raises(InputError, match="lower optimiser"):
+        fitted(composed(tmp_path, "optimiser.learning_rate=10", "trainer.clip=inf"))
+    assert not list(tmp_path.glob("*.safetensors")) and not (tmp_path / checkpoints.NAME).exists()
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(9, 0.1), (1, 0.5), (12, 0.0), (12, 1.0)])
+def test_any_share_of_the_steps_may_warm_up(tmp_path, steps, warmup):
+    sizes = f"trainer.steps={steps}", f"trainer.epoch_steps={steps}", f"optimiser.warmup={warmup}"
+    _, history = fitted(composed(tmp_path, *sizes))
+    assert history.rows[-1]["step"] == steps
+
+
+def test_a_gpu_that_is_not_there_is_said_in_words(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(InputError, match="finds no GPU here"):
+        fitted(composed(tmp_path, "trainer.accelerator=gpu"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"detector": {"shape": [100, 100]}}, "multiples of 8 px"),
+        ({"labels": {"method": "potential_fft"}}, "needs analytic"),
+        ({"crystals": {"split": {"validation": 0}}}, "to validate with"),
+    ],
+)
+def test_data_that_could_not_be_learned_from_are_refused_before_they_are_made(tmp_path, settings, words):
+    from fourdcrystal.settings import Settings
+
+    with pytest.raises(InputError, match=words):
+        experiment.check_data(composed(tmp_path), Settings.model_validate(settings))
+    experiment.check_data(composed(tmp_path), Settings())
+
+
+def test_a_folder_named_by_a_year_is_a_folder(tmp_path):
+    assert composed(tmp_path, "paths.patterns=2026").paths.patterns == Path("2026")
+
+
+@pytest.mark.slow
+def test_each_job_of_a_sweep_over_seeds_has_a_folder_of_its_own(tmp_path):
+    words = ["experiment=miniature", f"paths.output={tmp_path}", "seed=0,1", "--multirun"]
+    script = TREE.parents[1] / "scripts" / "train.py"
+    # there are no data: each job begins, and says so in its own folder
+    subprocess.run([sys.executable, script, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert {path.name for path in tmp_path.iterdir() if "seed=" in path.name} >= {"experiment=miniature,seed=0"}

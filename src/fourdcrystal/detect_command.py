@@ -3,12 +3,14 @@
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fourdcrystal import commandline
 from fourdcrystal.electrons import ENERGIES
 from fourdcrystal.errors import InputError
 from fourdcrystal.option_types import axis, grid, order, region, share
+
+NAMED = ("probe", "semiangle", "crystal", "zone_axis", "reference", "frame", "rotation", "ellipse")
 
 if TYPE_CHECKING:
     from fourdcrystal.analysis import Analysis
@@ -87,11 +89,11 @@ def run(args: argparse.Namespace) -> None:
         scan = scan.region(x, y, args.stride)
     scan = scan.binned(args.bin)
     scan_checks.check(scan)
-    args.output.mkdir(parents=True, exist_ok=True)  # what can't be written is said before the search
     from fourdcrystal import detection, detection_plots, scan_analysis
 
     analysis = scan_analysis.of_options(args, whole)
     detector = _detector(args)
+    args.output.mkdir(parents=True, exist_ok=True)  # what can't be written is said before the search
     if args.preview:
         shown, path = min(args.preview, len(scan)), args.output / "preview.png"
         detection_plots.preview(path, scan, detection.searcher_of(scan, detector), shown)
@@ -136,9 +138,7 @@ def _detector(args: argparse.Namespace) -> "Detector":
 
 def _detected(args: argparse.Namespace, scan: "Scan", detector: "Detector", analysis: "Analysis") -> dict | None:
     """Key figures of the search, everything written; none where only a part was asked for."""
-    import shutil
-
-    from fourdcrystal import detection, detection_report
+    from fourdcrystal import detection, detection_report, search
 
     pieces = args.output / "pieces"
     found = detection.detect(scan, detector, analysis, pieces, args.part)
@@ -149,9 +149,27 @@ def _detected(args: argparse.Namespace, scan: "Scan", detector: "Detector", anal
     if args.classical or "centres" in scan.truth:
         plain = detection.classical(scan, analysis)
         baselines = [plain, detection.edge_fitted(scan, plain, analysis)]
-    figures = detection_report.write(args.output, scan, found, baselines, analysis)
-    shutil.rmtree(pieces)
+    figures = detection_report.write(args.output, scan, found, baselines, analysis, _options(args, detector))
+    search.forget(pieces, detection.identity(scan, detector))
     return figures
+
+
+def _options(args: argparse.Namespace, detector: "Detector") -> dict[str, Any]:
+    """What results depend on besides the scan's file, as JSON can hold it."""
+    from fourdcrystal import modelfile
+
+    network = args.model != "correlation"
+    begins = [part.start or 0 for part in args.roi] if args.roi else [0, 0]
+    return {
+        "scan_origin": begins,  # of the results' position 0, 0 in the file's scan
+        "scan_step": args.stride,
+        "binning": args.bin,
+        "model": str(args.model),
+        "model_sha256": modelfile.checksum(modelfile.named(args.model)) if network else None,
+        "refine": args.refine,
+        "threshold": detector.threshold,
+        **{name: None if getattr(args, name) is None else str(getattr(args, name)) for name in NAMED},
+    }
 
 
 def report(output: Path, figures: dict) -> str:

@@ -1,7 +1,7 @@
 """What a detection says, on disk: Bragg vectors, strain, orientation, pictures, and the key figures of all of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def summary(scan: Scan, found: Detected) -> dict[str, Any]:
         "pixels": list(scan.shape),
         "sampling_invA": scan.dq,
         "energy_eV": scan.energy,
+        "intensity_units": found.units,
         "peaks": len(found.peaks),
         "peaks_faint": int(np.count_nonzero(~sure(found.peaks))),
         "peaks_per_pattern": round(len(found.peaks) / len(scan), 2),
@@ -68,21 +69,30 @@ def _rounded(value: float, digits: int) -> float | None:
 
 
 def write(
-    output: Path, scan: Scan, found: Detected, baselines: Sequence[Detected] = (), analysis: Analysis = PLAIN
+    output: Path,
+    scan: Scan,
+    found: Detected,
+    baselines: Sequence[Detected] = (),
+    analysis: Analysis = PLAIN,
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write everything about a detection into a folder; summary.json comes last.
 
     Args:
-        output: Folder; files of an earlier run are replaced one by one.
+        output: Folder; files of an earlier run are replaced one by one, of which the summary goes first.
         scan: The scan.
         found: The results.
         baselines: Classical results, reported beside them; the first is drawn.
         analysis: As both used it.
+        options: What else results depend on, for the summary and the stores' attributes.
 
     Returns:
         The summary.
     """
-    maps, attributes = found.maps, {"scan": scan.name, "sampling_invA": scan.dq, "version": __version__}
+    for name in ("summary.json", "orientation.png"):  # it vouches for all others; there may be none this time
+        (output / name).unlink(missing_ok=True)
+    said = {"options": dict(options)} if options else {}
+    maps, attributes = found.maps, {"scan": scan.name, "sampling_invA": scan.dq, "version": __version__} | said
     straight = straightened(found.peaks, maps.distortion, np.array(scan.centre))
     vectors = bragg_vectors.table(
         found.peaks,
@@ -104,7 +114,7 @@ def write(
     results.write(output / "strain.zarr", results.strain(maps, found.flags, scan.grid, attributes))
     results.write(output / "orientation.zarr", results.orientation(maps, scan.grid, attributes, analysis.crystal))
     results.write(output / "virtual_images.zarr", results.virtual_images(found.found, scan.grid, attributes))
-    figures = summary(scan, found)
+    figures = summary(scan, found) | said
     if "centres" in scan.truth:
         region = analysis.region
         figures["error"] = {found.method: scan_truth.errors(scan, found.peaks, maps, found.units == "V", region)}

@@ -15,8 +15,14 @@ from fourdcrystal import places, recipe
 from fourdcrystal.errors import InputError
 from fourdcrystal.places import Location
 from fourdcrystal.sections import Quantity, Section
+from fourdcrystal.settings import Settings
 
-Place = Annotated[Location, BeforeValidator(places.location)]  # on disk, or in an object store
+
+def _place(value: Any) -> Any:
+    return value if value is None else places.location(str(value))  # a folder may be named by a number
+
+
+Place = Annotated[Location, BeforeValidator(_place)]  # on disk, or in an object store
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
@@ -116,7 +122,7 @@ class Trainer(Section):
     validation_batches: int = Quantity(..., "batches", "most batches per validation", ge=1)
     patience: int | None = Quantity(..., "epochs", "stop early without improvement for so long; none: never", ge=1)
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = Field(..., description="kind of device")
-    devices: int | Literal["auto"] = Field(..., description="devices per node")
+    devices: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(..., description="devices per node")
     nodes: int = Quantity(..., "nodes", "of the cluster", ge=1)
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(..., description="of the arithmetic")
     clip: float = Quantity(..., "", "largest norm of the gradient", gt=0)
@@ -145,7 +151,7 @@ class Experiment(Section):
     """One network's training."""
 
     name: str = Field(..., pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="of the experiment")
-    seed: int = Field(..., ge=0, description="of initial weights, order of samples, and artefacts")
+    seed: int = Field(..., ge=0, le=2**63 - 1, description="of initial weights, order of samples, and artefacts")
     start: str | None = Field(
         ..., description="weights to begin with: shipped (those of this package) or a model's file; none: random ones"
     )
@@ -178,6 +184,29 @@ def validate(composed: Any) -> Experiment:
 
     content = OmegaConf.to_container(composed, resolve=True) if isinstance(composed, DictConfig) else composed
     return recipe.validate(cast(dict[str, Any], content), "config/train", Experiment)
+
+
+def check_data(trained: Experiment, settings: Settings) -> None:
+    """Refuse data that an experiment can't learn from, before they are made.
+
+    Raises:
+        InputError: naming the setting, what is wrong and what is allowed.
+    """
+    step, shape = trained.model.step, settings.detector.shape
+    if any(side % step for side in shape):
+        raise InputError(
+            f"detector.shape: the network of the experiment {trained.name} can't take {shape[0]} x {shape[1]} px; "
+            f"allowed are sides that are multiples of {step} px (model.patch · 2^model.depth)"
+        )
+    if settings.labels.method != "analytic":
+        raise InputError(
+            f"labels.method: the experiment {trained.name} can't learn from labels of '{settings.labels.method}', "
+            "which can't be moved as patterns are; training needs analytic ones"
+        )
+    if not settings.crystals.split.validation:
+        raise InputError(
+            f"crystals.split.validation is 0, but the experiment {trained.name} needs crystals to validate with"
+        )
 
 
 def compose(name: str, folder: Path, overrides: tuple[str, ...] = ()) -> Experiment:

@@ -67,6 +67,9 @@ class NetworkDetector:
         self.trained_radii, self.trained_shape = trained.data["radius_px"], tuple(trained.data["shape"])
         self.trained_pixels = trained.data["pixel_invA"]
         self.catalogue = trained.data["catalogue"]
+        sizes = [self.width, self.sigma, *self.trained_radii, *self.trained_pixels, *self.trained_shape]
+        if not all(math.isfinite(size) and size > 0 for size in sizes):
+            raise ValueError("widths, radii and pixels must be positive numbers")
         self.learned, self.learned_before = (frozenset(trained.data[key]) for key in ("learned", "learned_before"))
 
     @classmethod

@@ -67,7 +67,8 @@ class ProbeCorrelation(nn.Module):
         """
         # the centre goes to pixel (0, 0): correlation then leaves disks where they are
         kernel = fourier_shift(torch.fft.rfft2(probe), -centroid(probe))
-        kernel = kernel / kernel.abs().amax((-2, -1), keepdim=True)  # unit sum: the correlation is a local mean
+        largest = kernel.abs().amax((-2, -1), keepdim=True).clamp(min=torch.finfo(probe.dtype).tiny)
+        kernel = kernel / largest  # unit sum: the correlation is a local mean
         product = torch.fft.rfft2(pattern) * kernel.conj()
         size = product.abs()
         floor = 1e-4 * size.amax((-2, -1), keepdim=True) + 1e-12  # phase correlation must not amplify rounding errors

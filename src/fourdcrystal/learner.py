@@ -79,11 +79,12 @@ class Learner(lightning.LightningModule):
         settings, steps = self.experiment.optimiser, self.experiment.trainer.steps
         learned = [p for p in self.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(learned, settings.learning_rate, weight_decay=settings.weight_decay)
+        total = steps + 1  # the scheduler is asked once more after the last step
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
             settings.learning_rate,
-            total_steps=steps + 1,  # the scheduler is asked once more after the last step
-            pct_start=settings.warmup,
+            total_steps=total,
+            pct_start=settings.warmup if settings.warmup * total > 1.5 else 0.0,  # a rise of one step is none
             anneal_strategy="cos",
             cycle_momentum=False,
         )

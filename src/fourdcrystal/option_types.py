@@ -3,6 +3,8 @@
 import argparse
 import re
 
+LARGEST_INDEX = 99  # of a zone axis
+
 
 def region(text: str) -> tuple[slice, slice]:
     """Argument type: ``x0:x1,y0:y1`` in scan positions; either end may be missing."""
@@ -40,4 +42,6 @@ def axis(text: str) -> tuple[int, int, int]:
     if not re.fullmatch(r"-?\d+,-?\d+,-?\d+", text) or set(text.split(",")) <= {"0", "-0"}:
         raise argparse.ArgumentTypeError(f"'{text}' is not a zone axis u,v,w, such as 1,1,0")
     u, v, w = map(int, text.split(","))
+    if max(map(abs, (u, v, w))) > LARGEST_INDEX:
+        raise argparse.ArgumentTypeError(f"'{text}': indices of a zone axis are at most {LARGEST_INDEX}")
     return u, v, w

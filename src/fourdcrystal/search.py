@@ -7,6 +7,7 @@ search one scan; what is put together is the same, to the last bit, as from a si
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -192,6 +193,14 @@ def whole(
     if parts > 1:
         return None
     return Found.joined([kept[i] if place is None else Found.read(place) for i, place in places.items()])
+
+
+def forget(folder: Path, identity: str) -> None:
+    """Remove the pieces of one search, and the folder if nothing else is in it."""
+    for piece in folder.glob(f"{identity}-*.npz"):
+        piece.unlink()
+    with suppress(OSError):  # another search's pieces, or what a user has put there
+        folder.rmdir()
 
 
 def _size(scan: Scan, rows: slice, columns: slice) -> int:

@@ -69,7 +69,7 @@ class Training(Section):
 class Evaluation(Section):
     """How detectors are scored on held-out quartets."""
 
-    dose: Annotated[list[float], BeforeValidator(listed)] = Quantity(
+    dose: Annotated[list[Annotated[float, Field(gt=0, le=1e12)]], BeforeValidator(listed)] = Quantity(
         [3e3, 1e4, 1e5, 1e6], "electrons", "electrons per pattern; each is scored", min_length=1
     )
     patterns: int = Quantity(200, "patterns", "most patterns scored per split, spread evenly over thickness", ge=1)

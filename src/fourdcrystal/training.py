@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -64,6 +65,13 @@ class History(callbacks.Callback):
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.endswith(CURVES)}
         row = {"step": trainer.global_step, "seconds": round(self.seconds, 3), **dict(sorted(figures.items()))}
         self.rows.append(row)
+        for name in ("train_loss", "validation_loss"):
+            # raised before the checkpoint is written: the last good one stays
+            if not math.isfinite(row.get(name, 0.0)):
+                raise InputError(
+                    f"{name} is {row[name]} at step {trainer.global_step}: what the network has learned are no "
+                    "numbers; lower optimiser.learning_rate, or look for damaged data (scripts/verify.py)"
+                )
         validation = row.get("validation_loss", float("nan"))
         self._say(trainer, f": loss {row['train_loss']:.4f}, validation {validation:.4f}")
 
@@ -89,8 +97,16 @@ class History(callbacks.Callback):
 
 
 def trainer(experiment: Experiment, history: History) -> lightning.Trainer:
-    """Lightning's trainer for an experiment, with its callbacks and loggers."""
+    """Lightning's trainer for an experiment, with its callbacks and loggers.
+
+    Raises:
+        InputError: if the experiment wants a GPU where there is none.
+    """
     settings, output = experiment.trainer, experiment.paths.output
+    if settings.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise InputError(
+            "trainer.accelerator is gpu, but torch finds no GPU here; trainer.accelerator=auto takes what there is"
+        )
     used: list[callbacks.Callback] = [
         history,
         callbacks.ModelCheckpoint(

@@ -39,12 +39,14 @@ def fitted(build: Callable[[], Network], weights: Mapping[str, Tensor]) -> Netwo
         weights: By name.
 
     Raises:
-        ValueError: if they are those of another architecture; found out before memory is taken for it.
+        ValueError: if they are those of another architecture, found out before memory is taken for it, or NaN.
     """
     with torch.device("meta"):  # of no size: metadata of one line can ask for a network of terabytes
         expected = {name: tensor.shape for name, tensor in build().state_dict().items()}
     if expected != {name: tensor.shape for name, tensor in weights.items()}:
         raise ValueError("its weights are those of another architecture")
+    if any(not torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise ValueError("some of its weights are no numbers: its training has failed")
     built = build()
     built.load_state_dict(weights)
     return built

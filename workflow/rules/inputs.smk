@@ -115,9 +115,17 @@ def finished_patterns(wildcards):
 def composed(wildcards):
     """The experiment as Hydra composes it: a changed learning rate trains again, a changed comment doesn't."""
     try:
-        return experiment.as_parameter(experiment.compose(wildcards.experiment, TRAINING, (f"seed={settings.seed}",)))
+        made = experiment.compose(wildcards.experiment, TRAINING, (f"seed={settings.seed}",))
+        experiment.check_data(made, settings)
     except InputError as error:
         sys.exit(f"error: {error}")
+    return experiment.as_parameter(made)
+
+
+def learned_from(wildcards):
+    """The catalogue that an experiment learns from; refused while jobs are planned if it couldn't."""
+    composed(wildcards)
+    return f"{RESULTS}/catalogue.parquet"
 
 
 def evaluated_model(wildcards):

@@ -4,7 +4,7 @@
 rule train:
     """A network learns V_g and q_z maps from quartets. A killed training goes on from its last checkpoint."""
     input:
-        catalogue=f"{RESULTS}/catalogue.parquet",
+        catalogue=learned_from,
     output:
         model=f"{RESULTS}/models/{{experiment}}/model.safetensors",
         config=f"{RESULTS}/models/{{experiment}}/config.yaml",
