@@ -100,7 +100,8 @@ class ComplexConv2d(nn.Module):
         """(B, inputs, X, Y) complex to (B, outputs, X / stride, Y / stride) complex."""
         weight = torch.cat([torch.cat([self.real, -self.imag], 1), torch.cat([self.imag, self.real], 1)], 0)
         stacked = torch.cat([z.real, z.imag], 1).to(weight.dtype)
-        out = nn.functional.conv2d(stacked, weight, self.bias, self.stride, self.padding).float()
+        out = nn.functional.conv2d(stacked, weight, self.bias, self.stride, self.padding)
+        out = out.to(torch.promote_types(out.dtype, torch.float32))  # there are no complex numbers of half precision
         return torch.complex(*out.chunk(2, 1))
 
 

@@ -114,7 +114,7 @@ class DiskNetwork(nn.Module, ABC):
     def exact_head(self, features: Tensor) -> Tensor:
         """The last layer in single precision, whatever the others have: its numbers are potentials and heights."""
         with torch.autocast(features.device.type, enabled=False):
-            return self.head(features.float())
+            return self.head(features.to(self.head.weight.dtype))
 
     def forward(self, cbed: Tensor, probe: Tensor, pixel: Tensor) -> dict[str, Tensor]:
         """Maps ``ug`` [dq²] and ``qz`` [λ dq²], each (B, 1, X, Y), of patterns [counts] and probes, each (B, 1, X, Y).

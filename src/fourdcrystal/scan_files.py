@@ -83,9 +83,9 @@ def read(
 
 
 def _state(path: Path) -> str:
-    """Which file, and in which state it is."""
+    """Which file, and in which state it is; not where: machines that share a scan may have mounted it elsewhere."""
     about = path.stat()
-    return f"{path.resolve()}, {about.st_size}, {about.st_mtime_ns}"
+    return f"{path.resolve().name}, {about.st_size}, {about.st_mtime_ns}"
 
 
 def _stacked(path: Path, patterns: Any, grid: tuple[int, int] | None) -> Stack:

@@ -211,6 +211,10 @@ def describe(experiment: Experiment) -> dict[str, Any]:
     # a data set has one recipe, unless catalogues were put together: then pixels differ, and some stores show them all
     some = crystals[:: max(1, len(crystals) // PIXELS_OF)]
     recipes = [stores.metadata(places.inside(paths.patterns, f"{crystal}.zarr"))["recipe"] for crystal in some]
+    if len({tuple(recipe["labels"][name] for name in ("width", "sigma")) for recipe in recipes}) > 1:
+        raise InputError(
+            f"{paths.catalogue}: its crystals have labels of different widths or sigmas; a network learns one kind"
+        )
     detectors = [DetectorSettings.model_validate(recipe["detector"]) for recipe in recipes]
     smallest, largest = (end(detector.dq for detector in detectors) for end in (min, max))
     shortest, longest = experiment.data.artefacts.camera_length
