@@ -17,7 +17,9 @@ from fourdcrystal.indexing import UNIMODULAR, WORST
 from fourdcrystal.lattice import LEAST_PEAKS, TOLERANCE, Lattices
 from fourdcrystal.peaks import Peaks
 
-NEAR = (0.1, 3.0)  # px, residuals: so far from a lattice point a peak may be and still count as on it
+NEAR = 3.0  # of the lattice's residual and of the peak's deviation: so far from its point a peak counts as on it ...
+LEAST_NEAR = 0.1  # px; ... and as far as this anyway: a fit to four peaks may have no residual at all
+UNKNOWN = 0.2  # px; deviation of peaks that state none
 EXPLAINED = 0.35  # beyond chance; of two grains that share a pattern each explains a half
 SURE = 0.7  # above, no other grain's lattice would explain more
 SEED = 0.5  # the same for one pattern, whose own lattice is made to suit it
@@ -58,13 +60,14 @@ def explained(peaks: Peaks, lattices: Lattices) -> np.ndarray:
     off = peaks.positions - centre[peaks.pattern]
     index = np.rint(np.einsum("nd,ndi->ni", off, np.linalg.inv(vectors)[peaks.pattern]))
     distance = np.linalg.norm(off - np.einsum("ni,nid->nd", index, vectors[peaks.pattern]), axis=1)
-    least, times = NEAR
-    near = np.minimum(
-        least + times * np.nan_to_num(lattices.residual), TOLERANCE * np.linalg.norm(vectors, axis=2).min(1)
-    )
-    chance = np.minimum(np.pi * near**2 / np.abs(np.linalg.det(vectors)), 0.99)
-    free = np.bincount(peaks.pattern, minlength=count) - 3
-    on = np.bincount(peaks.pattern, distance < near[peaks.pattern], count) - 3
+    deviation = np.nan_to_num(lattices.residual)[peaks.pattern] + np.nan_to_num(peaks.sigma_px, nan=UNKNOWN)
+    farthest = TOLERANCE * np.linalg.norm(vectors, axis=2).min(1)
+    near = np.minimum(LEAST_NEAR + NEAR * deviation, farthest[peaks.pattern])
+    every = np.bincount(peaks.pattern, minlength=count)
+    area = np.abs(np.linalg.det(vectors)) * np.maximum(every, 1)
+    chance = np.minimum(np.bincount(peaks.pattern, np.pi * near**2, count) / area, 0.99)
+    free = every - 3
+    on = np.bincount(peaks.pattern, distance < near, count) - 3
     return np.where(has & (free > 0), (on / np.maximum(free, 1) - chance) / (1 - chance), np.nan)
 
 
