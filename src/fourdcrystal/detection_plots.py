@@ -166,12 +166,13 @@ def flag_map(path: Path, scan: Scan, found: Detected) -> None:
     for number, bit in reversed(list(enumerate(bits, 1))):
         first[(found.flags & bit) > 0] = number
     colours = ["#eeeeee", *STYLE["axes.prop_cycle"].by_key()["color"][: len(bits)]]
-    with plots.figure(path, size=(4.4, 2.6)) as (_, axes):
+    with plots.figure(path, size=(5.4, 2.8)) as (figure, axes):
         panel = axes[0, 0]
         panel.imshow(first.reshape(scan.grid), cmap=ListedColormap(colours), vmin=-0.5, vmax=len(bits) + 0.5)
         plots.scan_axes(panel, "")
         panel.set_title(f"flagged: {int((first > 0).sum())} of {len(scan)} patterns")
         counts = [int((first == i).sum()) for i in range(len(bits) + 1)]
-        names = [f"{name}: {n}" for name, n in zip(["nothing wrong", *words], counts, strict=True)]
-        handles = [Patch(facecolor=c, edgecolor="#888888") for c in colours]
-        panel.legend(handles, names, loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
+        told = zip(["nothing wrong", *words], counts, colours, strict=True)
+        shown = [(f"{name}: {n}", Patch(facecolor=c, edgecolor="#888888")) for name, n, c in told if n]
+        names, handles = zip(*shown, strict=True)
+        figure.legend(handles, names, loc="outside right center", fontsize=8)
