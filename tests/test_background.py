@@ -38,7 +38,7 @@ def test_it_is_the_mean_between_disks_at_that_distance_from_the_direct_beam(leve
 def test_the_direct_beam_is_covered_also_where_it_was_not_found():
     made = patterns(0.1, 5)
     without = peaks(5).where(np.tile(np.arange(len(AT)) > 0, 5))
-    assert background.covered(made.shape, PROBE, without)[:, 60:69, 60:69].all()
+    assert background.covered(made.shape, PROBE, without, RADIUS + 1)[:, 60:69, 60:69].all()
     assert background.around_beam(made, PROBE, without).max() < 0.2
 
 

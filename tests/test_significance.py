@@ -36,6 +36,19 @@ def test_neighbouring_disks_are_no_background():
     assert (found > 10).all()
 
 
+def test_a_faint_disk_between_bright_ones_is_seen():
+    """As a superlattice has them: two pixels lie between neighbouring disks, which light up most of the ring."""
+    around = [(32 + 10 * i, 32 + 10 * j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
+    bright, rng = sum(15 * disk(SHAPE, at, RADIUS) for at in around), np.random.default_rng(4)
+    without, faint = bright + 0.2, bright + 0.2 + 2 * disk(SHAPE, (32, 32), RADIUS)
+    seen = [
+        significance.judged(rng.poisson(made)[None].astype(float), PROBE, on([(32, 32), *around]))
+        for made in (without, faint)
+    ]
+    assert seen[0].significance[0] < 3 and seen[1].significance[0] > 5
+    assert seen[1].electrons[0] == pytest.approx(2 * disk(SHAPE, (32, 32), RADIUS).sum(), rel=0.25)
+
+
 def test_one_peak_is_left_for_each_disk():
     image = 100 * disk(SHAPE, (20, 20), RADIUS) + 50 * disk(SHAPE, (30, 20), RADIUS)
     peaks = on([[20, 20], [21.5, 20.5], [30, 20], [50, 50], [0.2, 63]], [9, 3, 4, 2, 1])

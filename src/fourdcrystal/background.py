@@ -25,7 +25,8 @@ def around_beam(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks) -> np.nda
     rows, columns = np.indices(probe.shape)
     ring = (np.hypot(rows - x, columns - y) / max(correlation.radius(probe), 1)).astype(int).ravel()
     rings = csr_array((np.ones(ring.size, np.float32), (ring, np.arange(ring.size))))
-    free = (~covered(patterns.shape, probe, peaks)).reshape(len(patterns), -1).T.astype(np.float32)
+    reach = COVERED * correlation.radius(probe) + 1
+    free = (~covered(patterns.shape, probe, peaks, reach)).reshape(len(patterns), -1).T.astype(np.float32)
     seen = patterns.reshape(len(patterns), -1).T * free
     electrons, pixels = (convolve1d(rings @ part, (0.5, 1, 0.5), axis=0, mode="constant") for part in (seen, free))
     everywhere = (electrons.sum(0) + 1) / (pixels.sum(0) + 1)
@@ -34,15 +35,15 @@ def around_beam(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks) -> np.nda
     return density[ring[at], peaks.pattern]
 
 
-def covered(shape: tuple[int, ...], probe: np.ndarray, peaks: Peaks) -> np.ndarray:
+def covered(shape: tuple[int, ...], probe: np.ndarray, peaks: Peaks, reach: float) -> np.ndarray:
     """Pixels of patterns that disks may light up, the direct beam's among them, (P, X, Y).
 
     Args:
         shape: Of the patterns, (P, X, Y).
         probe: Vacuum probe, (X, Y).
         peaks: Peaks of the patterns.
+        reach: How far from its centre a disk may light up pixels [px].
     """
-    reach = COVERED * correlation.radius(probe) + 1
     steps = np.arange(-int(reach), int(reach) + 1)
     disk = np.argwhere(np.hypot(steps[:, None], steps) <= reach) + steps[0]
     direct = np.broadcast_to(correlation.centre(probe), (shape[0], 2))

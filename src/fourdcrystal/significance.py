@@ -16,6 +16,8 @@ from fourdcrystal.peaks import Peaks, spaced
 
 LEAST = 4.0  # standard deviations above the background
 FAINT = 2.0  # the same where a disk is as likely as none; see :mod:`fourdcrystal.occupancy`
+BESIDE = 1.0  # px beyond the disk's edge, where the ring begins, and where other disks end
+FEWEST = 0.25  # of a sector must be free of other disks
 SECTORS = 8  # of the ring whose median is the background: neighbouring disks cover the others
 CHUNK = 1024  # peaks at a time
 ENOUGH = 2**22  # numbers that tell what the step between them is
@@ -41,9 +43,10 @@ def judged(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, electron: floa
     """The peaks with the electrons in their disks above the background, and how many standard deviations that is.
 
     The root of the likelihood ratio of counts on and off a source (Li and Ma, Astrophys. J. 272, 317 (1983), eq. 17),
-    which holds for few electrons, too. Off it are a ring around the disk, half of which is believed, and one electron
-    in the area that holds one by the mean of the pattern at that distance from the direct beam: where the ring has next
-    to none, that tells the background better.
+    which holds for few electrons, too. Off it are a ring around the disk without what other peaks' disks light up of
+    it, half of which is believed, and one electron in the area that holds one by the mean of the pattern at that
+    distance from the direct beam: where the ring has next to none, or other disks cover it, that tells the background
+    better.
 
     Args:
         patterns: Counts, (P, X, Y); finite where there are peaks.
@@ -56,23 +59,31 @@ def judged(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, electron: floa
     size = correlation.radius(probe)
     reach = int(np.ceil(size + 4))
     areas = _areas(size, reach).reshape(-1, SECTORS + 1)
+    whole = areas[:, 1:].sum(0)
     patterns = patterns / np.float32(unit(patterns) if electron is None else electron)
     level = background.around_beam(patterns, probe, peaks)
     side = (2 * reach + 1,) * 2
-    around = sliding_window_view(np.pad(patterns, ((0, 0), (reach, reach), (reach, reach))), side, (1, 2))
+    free = ~background.covered(patterns.shape, probe, peaks, size + BESIDE)
+    edge = ((0, 0), (reach, reach), (reach, reach))
+    around, lit, dark = (
+        sliding_window_view(np.pad(images, edge), side, (1, 2))
+        for images in (patterns, patterns * free, free.astype(np.float32))
+    )
     frame = sliding_window_view(np.pad(np.ones(patterns.shape[1:], np.float32), reach), side)
     x, y = np.rint(peaks.positions).astype(int).T
     x, y = x.clip(0, patterns.shape[1] - 1), y.clip(0, patterns.shape[2] - 1)
     electrons, deviations = np.empty(len(peaks)), np.empty(len(peaks))
     for start in range(0, len(peaks), CHUNK):
         part = slice(start, start + CHUNK)
-        sums = around[peaks.pattern[part], x[part], y[part]].reshape(-1, len(areas)).astype(float) @ areas
-        seen = frame[x[part], y[part]].reshape(-1, len(areas)) @ areas  # pixels of each area within the frame
-        beside = _median(np.divide(sums, seen, out=np.full_like(sums, np.inf), where=seen > 0)[:, 1:])
-        ring = seen[:, 1:].sum(1) / 2
+        at = peaks.pattern[part], x[part], y[part]
+        on = around[at].reshape(-1, len(areas)).astype(float) @ areas[:, 0]
+        area_on = frame[x[part], y[part]].reshape(-1, len(areas)) @ areas[:, 0]  # pixels within the frame
+        sums, seen = (images[at].reshape(-1, len(areas)).astype(float) @ areas[:, 1:] for images in (lit, dark))
+        beside = _median(np.divide(sums, seen, out=np.full_like(sums, np.inf), where=seen >= FEWEST * whole))
+        ring = seen.sum(1) / 2
         off, area_off = beside * ring + 1, ring + 1 / level[part]
-        electrons[part] = sums[:, 0] - seen[:, 0] * off / area_off
-        deviations[part] = excess(sums[:, 0], seen[:, 0], off, area_off)
+        electrons[part] = on - area_on * off / area_off
+        deviations[part] = excess(on, area_on, off, area_off)
     return replace(peaks, significance=deviations, electrons=electrons)
 
 
@@ -99,7 +110,7 @@ def _areas(size: float, reach: int) -> np.ndarray:
     steps = np.arange(-reach, reach + 1)
     distance = np.hypot(steps[:, None], steps[None])
     angle = np.floor((np.arctan2(steps[None], steps[:, None]) / (2 * np.pi) + 0.5) * SECTORS).clip(0, SECTORS - 1)
-    ring = (distance > size + 1) & (distance <= size + 4)
+    ring = (distance > size + BESIDE) & (distance <= size + 4)
     return np.stack([distance <= max(size, 1.0), *(ring & (angle == s) for s in range(SECTORS))], -1).astype(float)
 
 
