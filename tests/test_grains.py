@@ -82,6 +82,15 @@ def test_another_phase_has_a_lattice_and_no_strain():
     np.testing.assert_allclose(lengths, 10.5, atol=0.05)
 
 
+@pytest.mark.parametrize("larger", [1.1, 1.15])
+def test_a_phase_that_the_same_basis_leads_to_does_not_pull_the_reference(larger):
+    rng = np.random.default_rng(9)
+    made = maps([points(BASIS, rng) for _ in range(12)] + [points(BASIS / larger, rng) for _ in range(8)])
+    np.testing.assert_allclose(made.reference, lattice.reduced(BASIS), atol=0.03)
+    assert np.abs(made.strain.values[:12, :3]).max() < 3e-3 and np.isnan(made.strain.values[12:]).all()
+    assert (made.grain[:12] == 0).all() and (made.grain[12:] == 1).all() and "2 lattices" in made.notes[0]
+
+
 def test_peaks_of_an_amorphous_halo_have_no_lattice_and_do_not_pull_the_reference():
     rng = np.random.default_rng(3)
 

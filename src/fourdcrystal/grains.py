@@ -132,8 +132,8 @@ def turned(grains: Grains, region: np.ndarray | None) -> tuple[Grains, np.ndarra
     """Grains whose lattices have the vectors that correspond to one grain's, and which have its lattice, turned, (P,).
 
     Lattices that would have to be stretched by more than :data:`fourdcrystal.indexing.WORST` are other ones: of
-    another phase, or seen along another zone axis. They stay as they are. Patterns of which other vectors correspond
-    are of another grain.
+    another phase, or seen along another zone axis. They stay as they are, and are of other grains, also where one
+    basis led to both; so are patterns of which other vectors correspond.
 
     Args:
         grains: Of a scan with a lattice.
@@ -158,7 +158,7 @@ def turned(grains: Grains, region: np.ndarray | None) -> tuple[Grains, np.ndarra
     vectors, covariance = change[:, 1:, 1:] @ found.vectors, change @ found.covariance @ change.swapaxes(1, 2)
     return Grains(
         replace(found, vectors=vectors, covariance=covariance),
-        _by_size(np.where(number < 0, -1, number * len(UNIMODULAR) + best)),
+        _by_size(np.where(number < 0, -1, 2 * (number * len(UNIMODULAR) + best) + ~same)),
     ), same
 
 

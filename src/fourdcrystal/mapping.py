@@ -89,7 +89,7 @@ def of_peaks(
         if region is not None and not (lattices.fitted & region).any():
             raise InputError("no lattice could be fitted to any pattern of the reference region; choose another one")
     grain = np.where(lattices.fitted, found.number, -1)
-    alike = grain == found.largest(region)
+    alike = (grain == found.largest(region)) & same
     reference = strain.reference(lattices, alike if region is None else alike & region)
     zone, notes = None, list(grains.words(grain, same))
     if analysis.crystal is not None and lattices.fitted.any():
