@@ -57,3 +57,14 @@ def test_the_direct_beam_stays_where_it_is_and_so_does_everything_without_stated
     assert direct.sum() == PATTERNS and not moved[direct].any() and moved[~direct].any(1).all()
     silent = replace(seen, sigma_px=np.full(len(seen), np.nan))
     assert asymmetry.corrected(silent, lattices) is silent
+
+
+def test_disks_that_the_frame_cuts_do_not_tell_how_asymmetric_the_others_are():
+    true, seen = scan(0.0, np.random.default_rng(4))
+    cut = np.hypot(*(true.positions - CENTRE).T) > 45
+    unit = (true.positions - CENTRE) / np.maximum(np.hypot(*(true.positions - CENTRE).T), 1e-9)[:, None]
+    at = seen.positions - np.where(cut, 1.5 * seen.sigma_px, 0)[:, None] * unit
+    moved = replace(seen, qx_px=at[:, 0], qy_px=at[:, 1])
+    lattices = lattice.fit(seen, PATTERNS, BASIS, CENTRE)
+    assert cut.any() and asymmetry.share(moved, lattices) > 0.3
+    assert asymmetry.share(moved, lattices, ~cut) == pytest.approx(0, abs=0.08)

@@ -16,8 +16,10 @@ def test_strain_is_uncertain_where_any_component_is_known_far_worse_than_in_the_
     sigma[2] *= 6
     sigma[3, 1] *= 6
     sigma[4] = np.nan
-    assert np.flatnonzero(flags.uncertain(sigma)).tolist() == [2, 3]
-    assert not flags.uncertain(np.full((3, 4), np.nan)).any()
+    residual = np.full(20, 0.1)
+    residual[5:7] = 0.25, 0.35  # two lattices overlap
+    assert np.flatnonzero(flags.uncertain(sigma, residual)).tolist() == [2, 3, 6]
+    assert not flags.uncertain(np.full((3, 4), np.nan), np.full(3, np.nan)).any()
 
 
 def test_a_pattern_of_few_electrons_in_a_scan_of_many_is_flagged_and_keeps_its_strain():

@@ -130,11 +130,44 @@ def test_what_peaks_on_a_lattice_explain_is_all_or_nothing():
     on, elsewhere = points(BASIS, rng), rng.uniform(10, 118, (60, 2))
     seen = peaks([on, elsewhere])
     same = lattice.fit(peaks([on, on]), 2, BASIS, CENTRE)
-    share = grains.explained(seen, same)
-    assert share[0] > 0.9 and abs(share[1]) < 0.15
+    share, chance = grains.explained(seen, same)
+    assert share[0] > 0.9 and abs(share[1]) < 0.15 and chance[0] < 1e-20 and chance[1] > 1e-3
 
 
 def test_one_grain_alone_is_nothing_to_speak_of():
     rng = np.random.default_rng(8)
     made = maps([points(BASIS, rng) for _ in range(12)])
     assert made.notes == () and (made.grain == 0).all()
+
+
+def test_a_lattice_that_fits_by_coincidence_gives_way_to_the_true_one():
+    """[110] beside [100] of a cubic crystal: every row of one is a row of the other."""
+    rng, square, other = np.random.default_rng(10), 14.3 * np.eye(2), 14.3 * np.diag([1.0, np.sqrt(2)])
+    made = maps([points(square, rng) for _ in range(12)] + [points(other, rng) for _ in range(8)])
+    np.testing.assert_allclose(np.linalg.det(made.lattices.vectors[12:]), 14.3**2 * np.sqrt(2), rtol=0.01)
+    assert np.isnan(made.strain.values[12:]).all() and np.abs(made.strain.values[:12, :3]).max() < 3e-3
+
+
+def test_a_superlattice_in_some_patterns_leaves_the_others_lattice_and_strain():
+    rng = np.random.default_rng(11)
+    ordered = [np.vstack([points(BASIS, rng), points(BASIS / 2, rng)[::2]]) for _ in range(8)]
+    made = maps([points(BASIS, rng) for _ in range(12)] + ordered)
+    assert np.isfinite(made.strain.values).all() and (made.grain == 0).all()
+    assert np.abs(made.strain.values[:, :3]).max() < 3e-3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_grains_have_their_own_lattice_and_none_that_is_finer(seed):
+    rng = np.random.default_rng(seed)
+    angles = rng.uniform(-85, 85, 6)
+    made = maps([points(BASIS @ rotation(angles[i // 8]).T, rng) for i in range(48)])
+    assert made.lattices.fitted.all() and np.isfinite(made.strain.values).all()
+    np.testing.assert_allclose(np.abs(np.linalg.det(made.lattices.vectors)), abs(np.linalg.det(BASIS)), rtol=0.01)
+    theta = np.degrees(made.strain.values[:, 3]) - angles[np.arange(48) // 8]
+    np.testing.assert_allclose((theta - theta[0] + 90) % 180, 90, atol=0.5)
+
+
+def test_every_pattern_of_four_peaks_on_the_scan_s_lattice_keeps_it():
+    rng = np.random.default_rng(12)
+    few = [CENTRE + np.array([[0, 0], [1, 0], [0, 1], [-1, 0]]) @ BASIS + rng.normal(0, 0.1, (4, 2)) for _ in range(60)]
+    assert maps(few).lattices.fitted.all()

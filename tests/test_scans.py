@@ -44,6 +44,13 @@ def test_contrast_within_the_disks_of_a_thick_crystal_is_no_other_convergence_an
     scan_checks.check(replace(good, patterns=np.broadcast_to(thick, good.patterns.shape), probe=probe))
 
 
+@pytest.mark.parametrize("radius", [3.0, 5.0])
+def test_a_beam_that_moves_over_the_camera_has_no_larger_disk(good, radius):
+    moved = np.linspace(-6, 6, good.patterns.shape[0]), np.linspace(-6, 6, good.patterns.shape[1])
+    patterns = np.array([[1000 * disk((96, 96), (48 + x, 48 + y), radius) for y in moved[1]] for x in moved[0]])
+    scan_checks.check(replace(good, patterns=patterns, probe=disk((96, 96), (48, 48), radius)))
+
+
 def test_probe_without_a_disk(good):
     refused(replace(good, probe=np.zeros((96, 96))), "probe is empty")
     refused(replace(good, probe=np.full((96, 96), np.nan)), "not finite")

@@ -21,7 +21,7 @@ USUAL, SPREAD = 0.3, 0.2  # share before residuals are seen, and its standard de
 ROUNDS = 2  # of telling which peaks belong to a lattice
 
 
-def share(peaks: Peaks, lattices: Lattices) -> float:
+def share(peaks: Peaks, lattices: Lattices, whole: np.ndarray | None = None) -> float:
     """How far inward the peaks of a scan seem to lie, over the deviations that they state.
 
     Lattices and share are fitted together, by weighted least squares: a shift of all disks of a pattern that another
@@ -30,7 +30,11 @@ def share(peaks: Peaks, lattices: Lattices) -> float:
     Args:
         peaks: Peaks with stated uncertainties.
         lattices: Which peak is which lattice point.
+        whole: Peaks whose disks the camera sees whole, (N,) bool: what its frame cuts off moves a disk inward, too.
+            None: all.
     """
+    if whole is not None:
+        peaks = peaks.where(whole)
     variance = np.maximum(peaks.sigma_px, LEAST_SIGMA) ** 2 + context.deviation(peaks, lattices) ** 2
     points, uncertain = context.lattice_points(peaks, lattices)
     inward, x, found = _inward(peaks, lattices), context.design(peaks, lattices), USUAL
@@ -46,7 +50,7 @@ def share(peaks: Peaks, lattices: Lattices) -> float:
     return found
 
 
-def corrected(peaks: Peaks, lattices: Lattices) -> Peaks:
+def corrected(peaks: Peaks, lattices: Lattices, whole: np.ndarray | None = None) -> Peaks:
     """The peaks where they would be seen if the sides of their disks were equally bright on average.
 
     Unchanged where the peaks state no uncertainties, and in patterns without a lattice.
@@ -54,10 +58,11 @@ def corrected(peaks: Peaks, lattices: Lattices) -> Peaks:
     Args:
         peaks: Peaks of a scan.
         lattices: Which peak is which lattice point, and where the direct beam is.
+        whole: See :func:`share`.
     """
     if not np.isfinite(peaks.sigma_px).all() or not lattices.fitted.any():
         return peaks
-    at = peaks.positions - share(peaks, lattices) * _inward(peaks, lattices)
+    at = peaks.positions - share(peaks, lattices, whole) * _inward(peaks, lattices)
     return replace(peaks, qx_px=at[:, 0], qy_px=at[:, 1])
 
 

@@ -154,13 +154,14 @@ def identity(scan: Scan, detector: Detector) -> str:
 
 def mapped(scan: Scan, method: str, found: Found, analysis: Analysis = PLAIN) -> Detected:
     """What the peaks of a scan say."""
-    maps = mapping.of_peaks(found.peaks, scan.grid, scan.shape, scan.dq, np.array(scan.centre), analysis)
+    radius = correlation.radius(scan.probe)
+    maps = mapping.of_peaks(found.peaks, scan.grid, scan.shape, scan.dq, np.array(scan.centre), analysis, radius)
     said_here = ("no_lattice", "no_peaks", "uncertain", "other_lattice")
     flag = found.flags & ~np.uint8(sum(FLAGS[name] for name in said_here))
     fitted = maps.lattices.fitted
     flag[~fitted] |= FLAGS["no_lattice"]
     flag[fitted & ~np.isfinite(maps.strain.values[:, 0])] |= FLAGS["other_lattice"]
-    flag[flags.uncertain(maps.strain.sigma)] |= FLAGS["uncertain"]
+    flag[flags.uncertain(maps.strain.sigma, maps.lattices.residual)] |= FLAGS["uncertain"]
     searched = (flag & (FLAGS["not_finite"] | FLAGS["empty"])) == 0
     flag[searched & (np.bincount(found.peaks.pattern, minlength=len(flag)) == 0)] |= FLAGS["no_peaks"]
     return Detected(method, replace(found, flags=flag), maps, notes=maps.notes)
@@ -184,12 +185,15 @@ def in_context(scan: Scan, made: Detected) -> Detected:
     if not len(alone) or not np.isfinite(alone.sigma_px).all() or not maps.lattices.fitted.any():
         return made
     centre = np.array(scan.centre)
-    straight = asymmetry.corrected(straightened(alone, maps.distortion, centre), maps.lattices)
+    whole = alone.inside(scan.shape, correlation.radius(scan.probe))
+    straight = asymmetry.corrected(straightened(alone, maps.distortion, centre), maps.lattices, whole)
     tau = context.deviation(straight, maps.lattices)
     better = context.predicted(straight, maps.lattices, tau, maps.beam)
     at = distorted(better.positions, maps.distortion, centre)
     peaks = replace(better, qx_px=at[:, 0], qy_px=at[:, 1])
-    return replace(made, found=replace(made.found, peaks=peaks), alone=alone, deviation=tau)
+    apart = significance.distinct(scan.probe, peaks)  # two on one disk may have gone to the same lattice point
+    found = replace(made.found, peaks=peaks.where(apart))
+    return replace(made, found=found, alone=alone.where(apart), deviation=tau)
 
 
 def classical(scan: Scan, analysis: Analysis = PLAIN) -> Detected:

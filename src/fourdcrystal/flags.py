@@ -8,7 +8,8 @@ FLAGS = {
     "saturated": 4,  # a plateau of pixels at the pattern's largest number
     "no_peaks": 8,
     "no_lattice": 16,  # no lattice explains its peaks better than chance, or they are too few
-    "uncertain": 32,  # the stated uncertainty of its strain is many times that of the scan's other patterns
+    "uncertain": 32,  # the stated uncertainty of its strain is many times that of the scan's other patterns,
+    # or its peaks are as many times farther from their lattice
     "other_lattice": 64,  # its lattice is no turned and strained one of the reference: it has no strain
 }
 WORDS = {
@@ -22,6 +23,7 @@ WORDS = {
 }
 FEWEST = 100.0  # electrons that a pattern has in any experiment with more than a few disks
 SATURATED_PIXELS = 10  # at exactly the largest number
+OFF = 3.0  # times the median distance of peaks from their lattice
 UNCERTAIN = 5.0  # times the median uncertainty of strain of the scan
 SATURATED_COUNTS = 255.0  # least number, in the pattern's smallest, that chance doesn't repeat so often
 
@@ -51,16 +53,20 @@ def of_patterns(patterns: np.ndarray, blind: np.ndarray | None = None) -> np.nda
     return made
 
 
-def uncertain(sigma: np.ndarray) -> np.ndarray:
+def uncertain(sigma: np.ndarray, residual: np.ndarray) -> np.ndarray:
     """Patterns of a scan whose strain is known far worse than in others, (P,) bool.
+
+    Where peaks are much farther from their lattice than elsewhere, two lattices may overlap, and strain lie between.
 
     Args:
         sigma: Stated uncertainties of the components of strain, (P, 4); NaN where strain isn't known.
+        residual: RMS distance of peaks from their lattice [px], (P,).
     """
-    known = np.isfinite(sigma).all(1)
+    known = np.isfinite(sigma).all(1) & np.isfinite(residual)
     if not known.any():
         return known
-    return known & (sigma > UNCERTAIN * np.median(sigma[known], axis=0)).any(1)
+    worse = (sigma > UNCERTAIN * np.median(sigma[known], axis=0)).any(1)
+    return known & (worse | (residual > OFF * np.median(residual[known])))
 
 
 def scaled(total: np.ndarray, patterns: int) -> str | None:

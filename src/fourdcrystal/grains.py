@@ -11,6 +11,7 @@ lattice can't tell; those are taken that need the least stretch, and of these (a
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import binom
 
 from fourdcrystal import lattice
 from fourdcrystal.indexing import UNIMODULAR, WORST
@@ -21,10 +22,14 @@ NEAR = 3.0  # of the lattice's residual and of the peak's deviation: so far from
 LEAST_NEAR = 0.1  # px; ... and as far as this anyway: a fit to four peaks may have no residual at all
 UNKNOWN = 0.2  # px; deviation of peaks that state none
 EXPLAINED = 0.35  # beyond chance; of two grains that share a pattern each explains a half
+BETTER = 0.05  # more must another lattice explain: noise doesn't move patterns between grains
 SURE = 0.7  # above, no other grain's lattice would explain more
 SEED = 0.5  # the same for one pattern, whose own lattice is made to suit it
+CHANCE = (1e-2, 1e-5)  # of as many peaks on a lattice, at most: on the first of a scan, and on one that is searched for
 FAILURES = 20  # patterns without a lattice of their own, after which no further ones are looked at
 MOST = 100  # grains
+COARSER = 1.5  # times the area of a cell; the next finer lattice has twice the points
+WHOLE = 0.05  # vectors; so near to whole numbers of another lattice's one is among its points
 ALIKE = 0.01  # stretch; bases that differ by less are told apart by their rotation
 IDENTITY = int(np.flatnonzero((np.eye(2) == UNIMODULAR).all((1, 2)))[0])
 
@@ -47,8 +52,10 @@ class Grains:
         return int(np.argmax(np.bincount(self.number[there], minlength=1)))
 
 
-def explained(peaks: Peaks, lattices: Lattices) -> np.ndarray:
-    """How much more of each pattern's peaks lies on its lattice than by chance, (P,); NaN where there is none.
+def explained(peaks: Peaks, lattices: Lattices) -> tuple[np.ndarray, np.ndarray]:
+    """How much more of each pattern's peaks lies on its lattice than by chance, and how often chance does as much.
+
+    Both (P,); NaN where there is no lattice.
 
     Args:
         peaks: That lattices were fitted to.
@@ -68,7 +75,9 @@ def explained(peaks: Peaks, lattices: Lattices) -> np.ndarray:
     chance = np.minimum(np.bincount(peaks.pattern, np.pi * near**2, count) / area, 0.99)
     free = every - 3
     on = np.bincount(peaks.pattern, distance < near, count) - 3
-    return np.where(has & (free > 0), (on / np.maximum(free, 1) - chance) / (1 - chance), np.nan)
+    judged, tail = has & (free > 0), binom.sf(on - 1, np.maximum(free, 1), chance)
+    share = (on / np.maximum(free, 1) - chance) / (1 - chance)
+    return np.where(judged, share, np.nan), np.where(judged, tail, np.nan)
 
 
 def find(peaks: Peaks, n_patterns: int, shape: tuple[int, int], centre: np.ndarray) -> Grains:
@@ -92,8 +101,9 @@ def find(peaks: Peaks, n_patterns: int, shape: tuple[int, int], centre: np.ndarr
     def taken(basis: np.ndarray, patterns: np.ndarray, grain: int) -> bool:
         """Whether a lattice explains any of some patterns, (P,), better than theirs; those have it now."""
         nonlocal made
-        rows, better, fitted = _explained_by(basis, peaks, patterns, centre)
-        good = (better >= EXPLAINED) & (better > share[rows])
+        rows, better, chance, fitted = _explained_by(basis, peaks, patterns, centre)
+        good = (better >= EXPLAINED) & (chance <= CHANCE[grain > 0]) & (better > share[rows] + BETTER)
+        good &= ~_finer(fitted, made.of(rows))
         made = made.with_others(rows[good], fitted.of(good))
         number[rows[good]], share[rows[good]] = grain, better[good]
         return bool(good.any())
@@ -102,11 +112,22 @@ def find(peaks: Peaks, n_patterns: int, shape: tuple[int, int], centre: np.ndarr
         alone = failures > 0
         looked = np.arange(n_patterns) == np.argmax(np.where(left & ~tried, peaks_of, -1)) if alone else left
         basis = lattice.find(peaks.where(looked[peaks.pattern]), shape)
-        if basis is not None and alone and not (_explained_by(basis, peaks, looked, centre)[1] >= SEED).any():
-            basis = None
+        if basis is not None and alone:
+            _, better, chance, _ = _explained_by(basis, peaks, looked, centre)
+            if not ((better >= SEED) & (chance <= CHANCE[1])).any():
+                basis = None
         if basis is not None and taken(basis, left, len(bases)):
+            # several grains together may seem to have a lattice that is an integer finer than theirs; one alone tells
+            mine = number == len(bases)
+            fullest = np.arange(n_patterns) == np.argmax(np.where(mine, peaks_of, -1))
+            own = lattice.find(peaks.where(fullest[peaks.pattern]), shape)
+            if own is not None and abs(np.linalg.det(own)) > COARSER * abs(np.linalg.det(basis)):
+                made = made.with_others(np.flatnonzero(mine), lattice.none(int(mine.sum()), centre))
+                number[mine], share[mine] = -1, -np.inf
+                basis = own
+                taken(own, mine, len(bases))
             bases.append(basis)
-            left, failures = left & (number < 0), 0
+            left, failures = left & (share < SURE), 0
         else:
             failures += 1
             tried |= looked & alone
@@ -120,12 +141,19 @@ def find(peaks: Peaks, n_patterns: int, shape: tuple[int, int], centre: np.ndarr
 
 def _explained_by(
     basis: np.ndarray, peaks: Peaks, patterns: np.ndarray, centre: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, Lattices]:
-    """Numbers of some patterns, (P,) bool, how much of each a lattice explains that is fitted to it, and those."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Lattices]:
+    """Numbers of some patterns, (P,) bool, what :func:`explained` says of lattices fitted to each, and those."""
     some = peaks.where(patterns[peaks.pattern])
     some = replace(some, pattern=(np.cumsum(patterns) - 1)[some.pattern])  # the others would be fitted for nothing
     fitted = lattice.fit(some, int(patterns.sum()), basis, centre)
-    return np.flatnonzero(patterns), explained(some, fitted), fitted
+    return np.flatnonzero(patterns), *explained(some, fitted), fitted
+
+
+def _finer(lattices: Lattices, others: Lattices) -> np.ndarray:
+    """Which lattices are others with further points between theirs, (P,): a superlattice's, of which they are part."""
+    index = others.vectors @ np.linalg.inv(np.where(lattices.fitted[:, None, None], lattices.vectors, np.eye(2)))
+    whole = np.abs(index - np.rint(index)).max((1, 2)) < WHOLE  # never where anything is NaN
+    return whole & (np.abs(np.linalg.det(np.nan_to_num(index))) > COARSER)
 
 
 def turned(grains: Grains, region: np.ndarray | None) -> tuple[Grains, np.ndarray]:
@@ -139,6 +167,11 @@ def turned(grains: Grains, region: np.ndarray | None) -> tuple[Grains, np.ndarra
         grains: Of a scan with a lattice.
         region: Patterns of whose grains the largest is meant, (P,) bool; none: all.
     """
+    # what was one grain may be several by then, of which another one is the largest
+    return _turned(_turned(grains, region)[0], region)
+
+
+def _turned(grains: Grains, region: np.ndarray | None) -> tuple[Grains, np.ndarray]:
     found, number = grains.lattices, grains.number
     main = grains.largest(region)
     middle = _typical(found, number == main)

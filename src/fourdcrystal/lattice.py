@@ -260,7 +260,8 @@ def _fit(
         horizon = (2.6 + i) * shortest if i < 4 else np.inf
         usable = present & (distance < tolerance * shortest) & (reach < horizon)
         if i > 1:
-            scale = _scale(distance, usable)
+            # no smaller than stated: four peaks may lie on a lattice by chance, and the fifth be thrown out
+            scale = np.maximum(_scale(distance, usable), np.sqrt(typical))
             if known:
                 extra = np.clip(scale**2 - typical, LEAST_SIGMA**2, None)
                 weight = np.where(present, 1 / (stated + extra[:, None]), 0)

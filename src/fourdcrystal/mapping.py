@@ -57,6 +57,7 @@ def of_peaks(
     dq: float,
     centre: np.ndarray,
     analysis: Analysis = PLAIN,
+    radius: float = 0.0,
 ) -> Maps:
     """Lattice, strain and tilt at every position of a scan.
 
@@ -67,6 +68,7 @@ def of_peaks(
         dq: Size of a pixel [1/Å].
         centre: Where the direct beam is, to less than half a lattice vector [px], (2,): the vacuum probe's centre.
         analysis: What strain and orientation are relative to.
+        radius: Of the probe's disk [px]; disks that the frame cuts don't tell how asymmetric disks are.
 
     Where the peaks of the whole scan make no lattice, strain and tilt are NaN and every pattern is flagged. Of several
     grains each has its lattice; strain and rotation are those from the reference's grain to them.
@@ -75,14 +77,14 @@ def of_peaks(
         InputError: if there are lattices, but none in the region, or the crystal's lattice is another one.
     """
     if isinstance(analysis.ellipse, str):
-        return _of_known_lattice(peaks, grid, shape, dq, centre, analysis)
+        return _of_known_lattice(peaks, grid, shape, dq, centre, analysis, radius)
     straight, n_patterns, beam = straightened(peaks, analysis.ellipse, centre), grid[0] * grid[1], None
     region, found = analysis.region, grains.find(straight, n_patterns, shape, centre)
     lattices, same = found.lattices, found.lattices.fitted
     if same.any():
         found, same = grains.turned(found, region)
         lattices = found.lattices
-        straight = asymmetry.corrected(straight, lattices)
+        straight = asymmetry.corrected(straight, lattices, peaks.inside(shape, radius))
         lattices = lattice_precision.refitted(straight, lattices)
         if (beam := direct_beam.path(lattices, grid)) is not None:
             lattices = lattice_precision.refitted(straight, lattices, beam)
@@ -120,10 +122,16 @@ def of_peaks(
 
 
 def _of_known_lattice(
-    peaks: Peaks, grid: tuple[int, int], shape: tuple[int, int], dq: float, centre: np.ndarray, analysis: Analysis
+    peaks: Peaks,
+    grid: tuple[int, int],
+    shape: tuple[int, int],
+    dq: float,
+    centre: np.ndarray,
+    analysis: Analysis,
+    radius: float,
 ) -> Maps:
     """The same with the camera's ellipticity from the reference lattice, which must be the crystal's."""
-    first = of_peaks(peaks, grid, shape, dq, centre, replace(analysis, ellipse=np.eye(2), absolute=False))
+    first = of_peaks(peaks, grid, shape, dq, centre, replace(analysis, ellipse=np.eye(2), absolute=False), radius)
     if first.zone is None:
         return first
     linear = np.linalg.solve(first.zone.basis, first.reference * dq).T  # seen = M times the crystal's
@@ -131,7 +139,7 @@ def _of_known_lattice(
     found = found / np.sqrt(np.linalg.det(found))
     ratio, angle = axes(found)
     said = f"the camera's ellipticity is {ratio:.4f} along {np.degrees(angle):.1f}°, from the crystal's lattice"
-    made = of_peaks(peaks, grid, shape, dq, centre, replace(analysis, ellipse=found))
+    made = of_peaks(peaks, grid, shape, dq, centre, replace(analysis, ellipse=found), radius)
     return replace(made, notes=(said, *made.notes))
 
 

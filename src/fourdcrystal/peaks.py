@@ -75,6 +75,11 @@ class Peaks:
         """Positions [px], (N, 2)."""
         return np.stack([self.qx_px, self.qy_px], axis=1)
 
+    def inside(self, shape: tuple[int, int], margin: float) -> np.ndarray:
+        """Which lie at least a margin [px] within the frame of patterns of a shape, (N,) bool."""
+        at = self.positions
+        return np.all((at >= margin - 0.5) & (at <= np.array(shape) - 0.5 - margin), axis=1)
+
     def where(self, keep: np.ndarray | slice) -> "Peaks":
         """Peaks selected by a mask, indices or a slice."""
         return Peaks(*(getattr(self, field.name)[keep] for field in fields(self)))

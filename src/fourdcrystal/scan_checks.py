@@ -116,14 +116,20 @@ def _beside_the_disk(probe: np.ndarray, radius: float) -> float:
 def _check_disk(scan: Scan, some: np.ndarray, radius: float) -> None:
     """Refuse a probe whose disk is clearly of another size than the scan's brightest disk.
 
-    Roots of counts are looked at: where a crystal is thick, the steepest slope of counts lies within the disk.
+    Roots of counts are looked at: where a crystal is thick, the steepest slope of counts lies within the disk. The mean
+    of patterns has the least noise and contrast, unless the beam moves over the camera: then single ones tell.
     """
-    total = np.sqrt(some.clip(min=0)).mean(0)
-    if total.max() <= 0:
+    roots = np.sqrt(some[some.max((1, 2)) > 0].clip(min=0))
+    if not len(roots):
         raise InputError(f"{scan.name}: all patterns looked at are empty")
-    seen = edge_radius(total, radius)
     wanted = edge_radius(np.sqrt(scan.probe.clip(min=0)), radius)
-    if abs(seen - wanted) > 1.5 and not 0.6 <= seen / wanted <= 1.67:
+
+    def other(seen: float) -> bool:
+        """Whether a radius [px] is clearly another one than the probe's."""
+        return abs(seen - wanted) > 1.5 and not 0.6 <= seen / wanted <= 1.67
+
+    seen = edge_radius(roots.mean(0), radius)
+    if other(seen) and other(float(np.median([edge_radius(root, radius) for root in roots]))):
         raise InputError(
             f"{scan.name}: the disks have a radius of about {seen:.1f} px but the vacuum probe's is {wanted:.1f} px; "
             "the probe must be recorded at the same convergence angle, camera length and binning as the scan"

@@ -152,9 +152,14 @@ def refined(
 
 
 def single(probe: np.ndarray, peaks: Peaks) -> Peaks:
-    """One peak for each disk: of several on the same disk the strongest stays, of sure and faint ones a sure one."""
+    """One peak for each disk, of :func:`distinct` ones."""
+    return peaks.where(distinct(probe, peaks))
+
+
+def distinct(probe: np.ndarray, peaks: Peaks) -> np.ndarray:
+    """Peaks that lie on disks of their own, (M,): of several on one disk the strongest, of sure and faint ones a sure."""
     apart = APART * correlation.radius(probe)
     most = int(peaks.pattern.max(initial=-1)) + 1
     order = np.lexsort((~sure(peaks), peaks.pattern))  # stable: within both, from strong to weak as before
     pattern, positions = torch.as_tensor(peaks.pattern[order]), torch.as_tensor(peaks.positions[order])
-    return peaks.where(np.sort(order[spaced(pattern, positions, apart, most).numpy()]))
+    return np.sort(order[spaced(pattern, positions, apart, most).numpy()])
