@@ -109,3 +109,10 @@ def test_peaks_that_are_worse_than_they_say_do_not_spoil_the_stated_uncertainty(
     fitted = lattice.fit(boastful, 100, basis, CENTRE)
     sigma = np.sqrt(np.diagonal(fitted.covariance, axis1=1, axis2=2))[:, 1:, None]
     assert 0.8 < ((fitted.vectors - basis) / sigma).std() < 1.25
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_first_vector_of_a_square_lattice_is_the_one_along_axis_0_whatever_the_noise(seed):
+    square = 13.0 * np.array([[1.0, 0.2], [-0.2, 1.0]]) + np.random.default_rng(seed).normal(0, 0.05, (2, 2))
+    found = lattice.reduced(square[::-1])
+    assert found[0, 0] > 12 and np.linalg.det(found) > 0

@@ -12,6 +12,7 @@ RAYLEIGH_MEDIAN = 2 * np.log(2)  # of the squared distance in two dimensions ove
 LEAST_SIGMA = 0.01  # px; no position is better than that, whatever its fit says
 BLOCK = 4096  # patterns fitted at once; bounds memory
 DIFFERENCES = 50_000  # vectors between peaks that bases are judged by
+AS_LONG = 0.02  # of a vector's length; others that are longer by less are as long
 LEAST_PEAKS = 4  # that agree with a lattice; three would always fit
 TOLERANCE = 0.25  # of the shortest basis vector; peaks farther from a lattice point don't belong to it
 
@@ -87,7 +88,10 @@ def none(n_patterns: int, centre: np.ndarray) -> Lattices:
 
 
 def reduced(vectors: np.ndarray) -> np.ndarray:
-    """The same lattice by its two shortest vectors (Gauss), right-handed, the first with a positive first component."""
+    """The same lattice by its two shortest vectors (Gauss), right-handed, the first with a positive first component.
+
+    Of two that are as long, as in a square lattice, the first is the one nearer to axis 0: noise doesn't choose.
+    """
     a, b = (v.copy() for v in np.asarray(vectors, float))
     while True:
         if a @ a > b @ b:
@@ -96,6 +100,8 @@ def reduced(vectors: np.ndarray) -> np.ndarray:
         if multiple == 0:
             break
         b = b - multiple * a
+    if b @ b < (1 + AS_LONG) ** 2 * (a @ a) and abs(b[0]) > abs(a[0]):
+        a, b = b, a
     if a[0] < 0 or (a[0] == 0 and a[1] < 0):
         a = -a
     return np.array([a, b if a[0] * b[1] > a[1] * b[0] else -b])

@@ -157,7 +157,7 @@ def single(probe: np.ndarray, peaks: Peaks) -> Peaks:
 
 
 def distinct(probe: np.ndarray, peaks: Peaks) -> np.ndarray:
-    """Which peaks have a disk of their own, (M,): of several on one the strongest, of sure and faint ones a sure one."""
+    """Which peaks have a disk of their own, (M,): of several on one the strongest, of sure and faint ones a sure."""
     apart = APART * correlation.radius(probe)
     most = int(peaks.pattern.max(initial=-1)) + 1
     order = np.lexsort((~sure(peaks), peaks.pattern))  # stable: within both, from strong to weak as before
