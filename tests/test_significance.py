@@ -92,9 +92,9 @@ def test_an_electron_is_the_step_between_numbers(unit, background):
     assert significance.unit(image.astype(np.float32)) == pytest.approx(unit, rel=1e-3)
 
 
-def test_numbers_without_a_step_are_judged_mildly():
+def test_numbers_that_are_no_counts_have_a_unit_all_the_same():
     image = np.random.default_rng(5).normal(3, 1, (4, 64, 64)).clip(0.01)
-    assert 0 < significance.unit(image) < 0.5 and significance.unit(np.zeros((1, 8, 8))) == 1
+    assert 0 < significance.unit(image) < 1.5 and significance.unit(np.zeros((1, 8, 8))) == 1
 
 
 @pytest.mark.parametrize("background", [20.0, 400.0])
@@ -119,3 +119,20 @@ def test_filled_gaps_do_not_make_noise_significant():
     peaks = Peaks.of(np.repeat(np.arange(40), 20), at, np.ones(len(at)))
     found = significance.judged(filled, disk((128, 128), (64, 64), RADIUS), peaks, unit).significance
     assert (found > 2).mean() < 0.04 and (found > 4).mean() < 2e-3
+
+
+def test_numbers_with_read_noise_are_said_and_counts_in_any_unit_are_not():
+    counts = np.random.default_rng(5).poisson(2.0, (4, *SHAPE))
+    for fine in (counts, 2.37 * counts, 100 * counts.astype(np.float32)):
+        assert significance.doubts(fine) is None
+    noisy = counts + np.random.default_rng(6).normal(0, 0.3, counts.shape)
+    assert "read noise" in significance.doubts(noisy.astype(np.float32))
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+@pytest.mark.parametrize("gain", [1.0, 100.0])
+def test_an_electron_is_told_from_noise_where_numbers_have_no_step(gain, offset):
+    rng, far = np.random.default_rng(7), np.hypot(*(np.indices(SHAPE) - 32))
+    mean = 20 * sum(disk(SHAPE, at, RADIUS) for at in ((20, 20), (40, 44), (32, 32))) + np.exp(-far / 20)
+    noisy = gain * (rng.poisson(mean, (32, *SHAPE)) + offset + rng.normal(0, 0.3, (32, *SHAPE)))
+    assert significance.unit(noisy.astype(np.float32)) == pytest.approx(gain, rel=0.4)

@@ -35,6 +35,7 @@ from fourdcrystal.scans import Scan
 from fourdcrystal.search import Found, Method, Searcher
 
 THRESHOLDS = np.geomspace(0.005, 0.3, 15)  # of which the classical method beside a known truth gets the best
+FEW = 4  # patterns that tell whether their numbers have a step
 UNKNOWN_ENERGY = (
     "the beam's energy isn't known (--energy sets it), so there are no heights q_z and no tilts, and intensities are "
     "U_g over a pixel's area instead of V_g in volts"
@@ -132,6 +133,7 @@ def detect(
         gaps.direct_beam_missing(found.total, scan.probe),
         flags.scaled(found.total[~how.gaps.blind], len(found)),
         detector.doubts(scan.shape, radius, scan.dq),
+        significance.doubts(scan.sample(FEW)),
         UNKNOWN_ENERGY if detector.in_volts and scan.energy is None else None,
     )
     notes = [note for note in said if note]
