@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import binom
 
-from fourdcrystal import lattice
+from fourdcrystal import context, lattice
 from fourdcrystal.indexing import UNIMODULAR, WORST
 from fourdcrystal.lattice import LEAST_PEAKS, TOLERANCE, Lattices
 from fourdcrystal.peaks import Peaks
@@ -24,7 +24,7 @@ UNKNOWN = 0.2  # px; deviation of peaks that state none
 EXPLAINED = 0.35  # beyond chance; of two grains that share a pattern each explains a half
 BETTER = 0.05  # more must another lattice explain: noise doesn't move patterns between grains
 SURE = 0.7  # above, no other grain's lattice would explain more
-SEED = 0.5  # the same for one pattern, whose own lattice is made to suit it
+SEED = 0.5  # beyond chance, for a lattice that is made to suit a single pattern
 CHANCE = (1e-2, 1e-5)  # of as many peaks on a lattice, at most: on the first of a scan, and on one that is searched for
 FAILURES = 20  # patterns without a lattice of their own, after which no further ones are looked at
 MOST = 100  # grains
@@ -63,10 +63,7 @@ def explained(peaks: Peaks, lattices: Lattices) -> tuple[np.ndarray, np.ndarray]
     """
     has, count = lattices.fitted, len(lattices.fitted)
     vectors = np.where(has[:, None, None], lattices.vectors, np.eye(2))
-    centre = np.where(has[:, None], lattices.centre, 0)
-    off = peaks.positions - centre[peaks.pattern]
-    index = np.rint(np.einsum("nd,ndi->ni", off, np.linalg.inv(vectors)[peaks.pattern]))
-    distance = np.linalg.norm(off - np.einsum("ni,nid->nd", index, vectors[peaks.pattern]), axis=1)
+    distance = np.linalg.norm(peaks.positions - context.lattice_points(peaks, lattices)[0], axis=1)  # NaN is nowhere
     deviation = np.nan_to_num(lattices.residual)[peaks.pattern] + np.nan_to_num(peaks.sigma_px, nan=UNKNOWN)
     farthest = TOLERANCE * np.linalg.norm(vectors, axis=2).min(1)
     near = np.minimum(LEAST_NEAR + NEAR * deviation, farthest[peaks.pattern])
@@ -235,5 +232,5 @@ def words(number: np.ndarray, same: np.ndarray) -> tuple[str, ...]:
             "('grain' in strain.zarr); strain and rotation are relative to the reference's"
         )
     if other:
-        said.append(f"{other} patterns have a lattice that isn't the reference's, turned; they have no strain")
+        said.append(f"patterns whose lattice isn't the reference's, turned, and which have no strain: {other}")
     return tuple(said)
