@@ -40,6 +40,9 @@ STYLE: "dict[RcKeyType, Any]" = {
 }
 
 
+UNKNOWN = "#c8c8c8"  # where a map over a scan has no value
+
+
 @contextmanager
 def figure(path: str | Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (3.0, 2.6)) -> Iterator[Any]:
     """A figure that is saved, whole, when the block ends well.
@@ -82,6 +85,7 @@ def scan_axes(axes: Any, name: str | None = None, last: bool = True) -> None:
     """
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    axes.set_facecolor(UNKNOWN)  # white is a strain of 0
     axes.tick_params(labelsize=7)
     axes.set_xlabel("position $r_y$" if last else "")
     axes.set_ylabel("" if name is None else f"{name}\nposition $r_x$".lstrip())
