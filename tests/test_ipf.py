@@ -1,5 +1,10 @@
 """Orientations in three dimensions are what the crystal's are, and have the colours of the inverse pole figure."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -88,3 +93,14 @@ def test_hue_is_direction_brightness_is_length_and_the_unknown_is_grey():
     vectors = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0], [np.nan, 0.0]])
     made = orientation_plots.wheel_colours(vectors, 1.0)
     np.testing.assert_allclose(made, [[1, 0, 0], [0, 1, 1], [0, 0, 0], [orientation_plots.UNKNOWN] * 3])
+
+
+@pytest.mark.slow
+def test_processes_that_need_colours_for_the_first_time_at_once_leave_nothing_broken(tmp_path):
+    """What they compile is kept for all later ones; two halves of it that don't belong together end these."""
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import test_ipf as t; print(t.ipf.laue(t.ALUMINIUM).name)"
+    words = [sys.executable, "-c", program, str(Path(__file__).parent)]
+    where = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    several = [subprocess.Popen(words, env=where, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate()[0] for process in several] == ["m-3m\n"] * 3
+    assert subprocess.run(words, env=where, stdout=subprocess.PIPE, text=True).stdout == "m-3m\n"

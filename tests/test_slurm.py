@@ -102,11 +102,16 @@ def processes(production: Production) -> Iterator[tuple[int, str]]:
             continue  # it has just ended
 
 
-def freeze(production: Production, script: str) -> None:
-    """Stop the processes of a script, wherever they are."""
-    for pid, words in processes(production):
-        if words.startswith("python") and script in words:
+def freeze(cluster: slurm.Cluster, production: Production, script: str) -> None:
+    """Stop the processes of a script, wherever they are, as soon as there is one."""
+
+    def stopped() -> bool:
+        found = [pid for pid, words in processes(production) if words.startswith("python") and script in words]
+        for pid in found:
             send(pid, signal.SIGSTOP)
+        return bool(found)
+
+    cluster.wait(stopped, f"{script} to run, so that it can be stopped")
 
 
 def send(pid: int, how: signal.Signals) -> None:
@@ -197,8 +202,11 @@ def test_a_job_over_its_memory_is_sent_again_with_more(cluster, production, tmp_
     complete(cluster, remote, production)
     found = jobs(cluster, remote, "simulate_shard")
     assert sum(job["JobState"] == "COMPLETED" for job in found) == 2
-    assert sum(job["JobState"] != "COMPLETED" for job in found) == 2, "300 MB are too few for either job"
-    assert all(job["MinMemoryNode"] == "1500M" for job in found if job["JobState"] == "COMPLETED")
+    # SLURM looks at a job's memory now and then: on a loaded machine one may end before it was seen
+    over = sum(job["JobState"] != "COMPLETED" for job in found)
+    assert over >= 1, "300 MB are too few for either job"
+    again = [job for job in found if job["JobState"] == "COMPLETED" and job["MinMemoryNode"] == "1500M"]
+    assert len(again) == over
 
 
 def test_a_job_over_its_time_is_ended_and_sent_again_with_more(cluster, production, tmp_path, timed):
@@ -206,7 +214,7 @@ def test_a_job_over_its_time_is_ended_and_sent_again_with_more(cluster, producti
     with timed("over its time"):
         run = start(remote, "--config", SHARDS, simulate_shard={"runtime": "1 if attempt == 1 else 30"})
         at_work(cluster, remote, "simulate_shard", "simulate_shard.py")
-        freeze(remote, "simulate_shard.py")  # as if the file system had stopped answering
+        freeze(cluster, remote, "simulate_shard.py")  # as if the file system had stopped answering
         ended(run, remote)
     complete(cluster, remote, production)
     states = [job["JobState"] for job in jobs(cluster, remote, "simulate_shard")]

@@ -4,8 +4,15 @@ Symmetry, fundamental sectors and colours are orix's (Laue groups, the colour ke
 the crystal's own axes into orix's, whatever cell and setting its file has.
 """
 
+import fcntl
+import functools
+import importlib
+import importlib.util
 import itertools
 import math
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import moyopy
@@ -18,8 +25,28 @@ if TYPE_CHECKING:
     from orix.quaternion import Symmetry
 
 
+@functools.cache
+def _compiled() -> None:
+    """Import orix, one process of a machine at a time.
+
+    Its first import compiles functions into a cache. Two processes that do so at once leave one there that mixes theirs
+    and ends every later process with a segmentation fault (numba issue 10128).
+    """
+    found = importlib.util.find_spec("orix")
+    assert found is not None and found.origin is not None
+    folder = os.open(Path(found.origin).parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems can't lock folders
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        for name in ("orix.quaternion.symmetry", "orix.vector", "orix.plot"):
+            importlib.import_module(name)
+    finally:
+        os.close(folder)
+
+
 def laue(structure: Structure) -> "Symmetry":
     """Laue group of a crystal."""
+    _compiled()
     from orix.quaternion.symmetry import get_point_group
 
     return get_point_group(_dataset(structure).number).laue
@@ -32,6 +59,7 @@ def colours(rotations: np.ndarray, structure: Structure) -> np.ndarray:
         rotations: Active rotations of the crystal from its own frame, that of the structure's lattice, (P, 3, 3).
         structure: The crystal.
     """
+    _compiled()
     from orix.plot import DirectionColorKeyTSL
     from orix.vector import Vector3d
 
