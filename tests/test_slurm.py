@@ -250,7 +250,7 @@ def test_training_runs_over_two_nodes_and_goes_on_after_preemption(cluster, prod
         job = at_work(cluster, preempted, "train", "train.py")
         checkpoint = preempted.results / "models" / "miniature" / "checkpoint.ckpt"
         cluster.wait(checkpoint.exists, "the first checkpoint", seconds=300)
-        freeze(preempted, "train.py")  # or it may be ready before it is preempted
+        freeze(cluster, preempted, "train.py")  # or it may be ready before it is preempted
         cluster.run("scontrol", "requeue", job["JobId"])
         ended(run, preempted)
     (log,) = (preempted.results / "logs" / "train").glob("*.log")
