@@ -1,6 +1,7 @@
 """The same production through the SLURM profile, on a real cluster: undisturbed, then with what happens to clusters."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,7 +107,8 @@ def freeze(cluster: slurm.Cluster, production: Production, script: str) -> None:
     """Stop the processes of a script, wherever they are, as soon as there is one."""
 
     def stopped() -> bool:
-        found = [pid for pid, words in processes(production) if words.startswith("python") and script in words]
+        # srun starts a program by its whole path, a shell by its name
+        found = [pid for pid, words in processes(production) if re.match(rf"(\S*/)?python\S* \S*{script}", words)]
         for pid in found:
             send(pid, signal.SIGSTOP)
         return bool(found)
