@@ -15,8 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
-from fourdcrystal import correlation, lattice, plots, refinements, scan_checks, scan_files, significance
+from fourdcrystal import (
+    correlation,
+    detectors,
+    gain,
+    lattice,
+    plots,
+    refinements,
+    scan_checks,
+    scan_files,
+    significance,
+)
 from fourdcrystal.peaks import Peaks
+from fourdcrystal.pixels import Pixel
 
 FIRST = 0.03  # of the detector's side; about how large a disk is looked for
 NEAR = 1.0  # px from the lattice
@@ -33,12 +44,13 @@ def found(image: np.ndarray, probe: np.ndarray, threshold: float) -> dict[str, P
         name: correlation.detect(image[None], probe, threshold=threshold, **options)
         for name, options in CLASSICAL.items()
     }
-    judged = significance.judged(image[None], probe, made["multicorr, root"])
+    counts = gain.of_patterns(image[None]).counts(image[None])
+    judged = significance.judged(counts, probe, made["multicorr, root"])
     candidates = significance.single(probe, judged.where(significance.sure(judged)))
     for kind in ("edge", "disk", "learned"):
         refine = refinements.named(kind)
-        made[refine.name] = refine.apply(image[None], probe, candidates)
-    return made
+        made[refine.name] = refine.apply(counts.clip(min=0), probe, candidates)
+    return made | {"detect, each disk alone": detectors.default().detect(counts, probe, Pixel.unknown())}
 
 
 def main() -> None:
@@ -50,8 +62,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.frame.exists():
         sys.exit(f"{args.frame} is not here: nothing to look at")
-    image = np.asarray(scan_files.load(args.frame)["patterns"], dtype=float).clip(min=0)
-    radius = args.radius or scan_checks.edge_radius(np.sqrt(image), FIRST * min(image.shape))
+    image = np.asarray(scan_files.load(args.frame)["patterns"], dtype=float)
+    radius = args.radius or scan_checks.edge_radius(np.sqrt(image.clip(min=0)), FIRST * min(image.shape))
     probe = correlation.round_probe(image.shape, correlation.brightest_disk(image, radius), radius)
     print(f"{args.frame.name}, {date.today()}, {platform.machine()}, disks of {radius:.2f} px\n")
     print(

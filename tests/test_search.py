@@ -36,7 +36,7 @@ def test_parts_make_the_same_as_a_single_run(made, tmp_path):
     assert len(list(tmp_path.glob("*.npz"))) == 4
 
     class Unused(Correlator):
-        def detect(self, patterns, probe, pixel, faint=False, electron=None):
+        def detect(self, patterns, probe, pixel, faint=False):
             raise AssertionError("everything was searched before")
 
     joined = detection.detect(made, Unused(), folder=tmp_path)
@@ -48,11 +48,11 @@ def test_a_killed_run_goes_on_and_other_options_begin_anew(made, tmp_path, capsy
     class Killed(Correlator):
         calls = 0
 
-        def detect(self, patterns, probe, pixel, faint=False, electron=None):
+        def detect(self, patterns, probe, pixel, faint=False):
             Killed.calls += 1
             if Killed.calls == 3:
                 raise KeyboardInterrupt
-            return super().detect(patterns, probe, pixel, faint=faint, electron=electron)
+            return super().detect(patterns, probe, pixel, faint=faint)
 
     with pytest.raises(KeyboardInterrupt):
         detection.detect(made, Killed(), folder=tmp_path)

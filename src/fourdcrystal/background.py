@@ -29,6 +29,7 @@ def around_beam(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks) -> np.nda
     free = (~covered(patterns.shape, probe, peaks, reach)).reshape(len(patterns), -1).T.astype(np.float32)
     seen = patterns.reshape(len(patterns), -1).T * free
     electrons, pixels = (convolve1d(rings @ part, (0.5, 1, 0.5), axis=0, mode="constant") for part in (seen, free))
+    electrons = np.maximum(electrons, 0)  # read noise may be below
     everywhere = (electrons.sum(0) + 1) / (pixels.sum(0) + 1)
     density = (electrons + 1) / (pixels + 1 / everywhere)
     at = np.ravel_multi_index(_pixels(peaks.positions, probe.shape), probe.shape)

@@ -17,6 +17,7 @@ from fourdcrystal import (
     correlation,
     edgefit,
     flags,
+    gain,
     gaps,
     mapping,
     occupancy,
@@ -35,7 +36,6 @@ from fourdcrystal.scans import Scan
 from fourdcrystal.search import Found, Method, Searcher
 
 THRESHOLDS = np.geomspace(0.005, 0.3, 15)  # of which the classical method beside a known truth gets the best
-FEW = 4  # patterns that tell whether their numbers have a step
 UNKNOWN_ENERGY = (
     "the beam's energy isn't known (--energy sets it), so there are no heights q_z and no tilts, and intensities are "
     "U_g over a pixel's area instead of V_g in volts"
@@ -78,15 +78,14 @@ class Detected:
 
 def searcher_of(scan: Scan, detector: Detector) -> Searcher:
     """How a scan is searched by a detector."""
-    some = scan.sample(gaps.SAMPLE)
-    electron = significance.unit(some)  # before gaps are filled with fractions
-    method = partial(detector.detect, pixel=scan.pixel, faint=True, electron=electron)
-    return searcher(scan, method, detector.batch_size(scan.shape), some)
+    return searcher(scan, partial(detector.detect, pixel=scan.pixel, faint=True), detector.batch_size(scan.shape))
 
 
-def searcher(scan: Scan, method: Method, batch_size: int, some: np.ndarray) -> Searcher:
-    """How a scan is searched: with its probe, around what its camera can't see by some of its patterns, (N, X, Y)."""
-    return Searcher(method, scan.probe, gaps.find(some, correlation.radius(scan.probe)), batch_size)
+def searcher(scan: Scan, method: Method, batch_size: int) -> Searcher:
+    """How a scan is searched: with its probe, for electrons, around what its camera can't see."""
+    camera = gain.of_patterns(scan.pairs())
+    blind = gaps.find(scan.sample(gaps.SAMPLE), correlation.radius(scan.probe), camera)
+    return Searcher(method, scan.probe, blind, camera, batch_size)
 
 
 @overload
@@ -133,7 +132,7 @@ def detect(
         gaps.direct_beam_missing(found.total, scan.probe),
         flags.scaled(found.total[~how.gaps.blind], len(found)),
         detector.doubts(scan.shape, radius, scan.dq),
-        significance.doubts(scan.sample(FEW)),
+        how.camera.words(),
         UNKNOWN_ENERGY if detector.in_volts and scan.energy is None else None,
     )
     notes = [note for note in said if note]
@@ -204,7 +203,7 @@ def classical(scan: Scan, analysis: Analysis = PLAIN) -> Detected:
     Where the truth is known the threshold is the one with the best score against it.
     """
     lowest = partial(correlation.detect, square_root=True, threshold=float(THRESHOLDS[0]))
-    found = search.whole(scan, searcher(scan, lowest, 64, scan.sample(gaps.SAMPLE)), f"{scan.name} (classical)")
+    found = search.whole(scan, searcher(scan, lowest, 64), f"{scan.name} (classical)")
     threshold = correlation.THRESHOLD
     if "centres" in scan.truth:
         threshold = best_threshold(scan, found.peaks)

@@ -63,13 +63,11 @@ class Detector(Protocol):
         pixel: Pixel,
         *,
         faint: bool = False,
-        electron: float | None = None,
     ) -> Peaks:
         """Peaks of patterns (N, X, Y) with the vacuum probe (X, Y); one that is empty or not finite has none.
 
         The pixel gives potentials and heights q_z their units; where it isn't known, heights aren't. With ``faint``
-        there are peaks among them that only a scan can tell from noise (:mod:`fourdcrystal.occupancy`). Where it isn't
-        said what one ``electron`` is in the patterns' numbers, they tell it themselves.
+        there are peaks among them that only a scan can tell from noise (:mod:`fourdcrystal.occupancy`).
         """
 
     def doubts(self, shape: tuple[int, int], radius: float, dq: float) -> str | None:
@@ -118,7 +116,6 @@ class Correlator:
         pixel: Pixel | None = None,
         *,
         faint: bool = False,
-        electron: float | None = None,
     ) -> Peaks:
         """Peaks of patterns (N, X, Y); one that is empty or not finite has none. Correlation tells no heights."""
         fine = correlation.UPSAMPLING if self.refine is None else CANDIDATES
@@ -127,7 +124,7 @@ class Correlator:
         )
         if self.refine is None:
             return found
-        return significance.refined(patterns, probe, found, self.refine.apply, faint, electron)
+        return significance.refined(patterns, probe, found, self.refine.apply, faint)
 
     def doubts(self, shape: tuple[int, int], radius: float, dq: float) -> str | None:
         """Correlation works with every probe, a refinement that was learned doesn't."""

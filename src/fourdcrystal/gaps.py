@@ -12,6 +12,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximu
 from scipy.spatial import cKDTree
 
 from fourdcrystal import correlation
+from fourdcrystal.gain import Gain
 from fourdcrystal.peaks import Peaks
 
 SAMPLE = 32  # patterns of a scan that tell where they are
@@ -22,6 +23,7 @@ BRIGHT = 0.8  # of a gap's border must have so many counts
 HOT = 20.0  # times all its neighbours
 SPIKE = 2.0  # the same in an image of the vacuum probe, all of whose bright pixels have bright neighbours ...
 CHANCE = 20.0  # ... but for a few electrons; in the smallest number of the image
+COUNTING = Gain()  # a camera whose numbers are electrons
 WIDEST = 3.0  # px; what lies deeper in a gap of the vacuum probe's image is taken as empty
 NEIGHBOURS = 8  # that a blind pixel is filled from
 SWALLOWED = 0.003  # of the brightest disk; a direct beam below that isn't there
@@ -132,12 +134,13 @@ def of_mask(blind: np.ndarray, radius: float) -> Gaps:
     )
 
 
-def find(patterns: np.ndarray, radius: float) -> Gaps:
+def find(patterns: np.ndarray, radius: float, camera: Gain = COUNTING) -> Gaps:
     """Gaps of a camera from patterns spread over a scan.
 
     Args:
-        patterns: Counts, (N, X, Y); NaN where the camera has none.
+        patterns: The camera's numbers, (N, X, Y); NaN where it has none.
         radius: Of the vacuum probe's disk [px].
+        camera: Makes electrons of them.
     """
     missing = ~np.isfinite(patterns)
     blind = missing.all(0) if len(patterns) else np.zeros(patterns.shape[1:], bool)
@@ -146,9 +149,8 @@ def find(patterns: np.ndarray, radius: float) -> Gaps:
     known = known[known.max((1, 2), initial=0) > 0]
     different = len(np.unique(known.sum((1, 2))))
     if different >= LEAST_PATTERNS:
-        positive = known[known > 0]
-        mean = known.mean(0) / positive.min()  # in electrons, or in the smallest number that there is
-        still = (np.ptp(known, axis=0) == 0) & ~blind
+        mean = camera.counts(known.mean(0))
+        still = (np.ptp(known, axis=0) == 0) & (known[0] < known.max()) & ~blind  # the largest is a bright beam's
         seen = ~(still | blind)
         blind |= _sharp(still, mean * different)
         blind |= seen & (mean > HOT * _beside(mean)) & (mean * different > IMPROBABLE)

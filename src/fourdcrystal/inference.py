@@ -183,7 +183,6 @@ class NetworkDetector:
         pixel: Pixel,
         threshold: float | None = None,
         faint: bool = False,
-        electron: float | None = None,
     ) -> Peaks:
         """Peaks of patterns; a pattern that is empty or not finite has none.
 
@@ -195,10 +194,8 @@ class NetworkDetector:
             threshold: Weakest peak over the strongest; none: the detector's.
             faint: With a refinement, keep peaks that only a scan can tell from noise, too
                 (:mod:`fourdcrystal.occupancy`).
-            electron: One electron in the patterns' numbers; none: what these say.
         """
         threshold = self.threshold if threshold is None else threshold
-        patterns = np.maximum(patterns, 0)  # a dark reference's noise; NaN stays NaN
         usable = np.isfinite(patterns).all((1, 2)) & (patterns.max((1, 2), initial=0) > 0)
         if not usable.any():
             return Peaks.none()
@@ -225,7 +222,7 @@ class NetworkDetector:
         found = found.above(threshold)
         if self.refine is None:
             return found
-        return placed(patterns, probe, found, self.refine, pixel, faint, electron)
+        return placed(patterns, probe, found, self.refine, pixel, faint)
 
 
 def placed(
@@ -235,7 +232,6 @@ def placed(
     refine: Refinement,
     pixel: Pixel,
     faint: bool = False,
-    electron: float | None = None,
 ) -> Peaks:
     """Peaks that counts stand behind, with refined positions, and with heights that agree with the counts.
 
@@ -246,9 +242,8 @@ def placed(
         refine: What refines positions.
         pixel: Of the patterns; where it isn't known, heights stay as they are.
         faint: Keep peaks that only a scan can tell from noise, too (:mod:`fourdcrystal.occupancy`).
-        electron: One electron in the patterns' numbers; none: what these say.
     """
-    better = significance.refined(patterns, probe, found, refine.apply, faint, electron)
+    better = significance.refined(patterns, probe, found, refine.apply, faint)
     return laue.settled(better, correlation.centre(probe), correlation.radius(probe), pixel)
 
 

@@ -23,7 +23,7 @@ class Peaks:
         sigma_px: Standard uncertainty of the position along each axis [px]; NaN where unknown, (N,).
         significance: Of the counts in the peak's disk above their background, in standard deviations
             (:mod:`fourdcrystal.significance`); NaN where nobody looked, (N,).
-        electrons: These counts, in electrons (:func:`fourdcrystal.significance.unit`); NaN likewise, (N,).
+        electrons: These counts, in electrons (:mod:`fourdcrystal.gain`); NaN likewise, (N,).
     """
 
     pattern: np.ndarray

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from pymatgen.core import Structure
 
-from fourdcrystal import correlation, crystals, ellipticity, gaps, scan_rotation, source_files, sources
+from fourdcrystal import correlation, crystals, ellipticity, gain, gaps, scan_rotation, source_files, sources
 from fourdcrystal.analysis import Analysis, ellipse
 from fourdcrystal.errors import InputError
 from fourdcrystal.option_types import region
@@ -60,7 +60,7 @@ def measured(analysis: Analysis, args: argparse.Namespace, scan: Scan) -> Analys
     if args.ellipse != "ring" and args.rotation != "find":
         return analysis
     radius = correlation.radius(scan.probe)
-    fill = gaps.find(scan.sample(gaps.SAMPLE), radius).fill
+    fill = gaps.find(scan.sample(gaps.SAMPLE), radius, gain.of_patterns(scan.pairs())).fill
     if args.ellipse == "ring":
         some = fill(scan.sample(RING))
         finite = np.isfinite(some).all((1, 2))

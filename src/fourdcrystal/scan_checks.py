@@ -11,6 +11,9 @@ SMALLEST_DISK, LARGEST_DISK = 1.2, 0.2  # px; fraction of the shorter side of th
 # of the radius of a circle with the area of all that is bright: less has the disk only if it's one of many
 SINGLE = 0.6
 LARGEST_SIDE = 16384  # px of a pattern; what a damaged file says can be any number
+NEGATIVE = 0.1  # of all counts; below that it's a dark reference's noise
+NOISE = 0.4  # of all counts; noise alone has half of its counts below 0
+DEEP = 0.5  # of the largest number; so far below 0 no read noise reaches where there are disks
 MOST_BESIDE = 0.5  # of a vacuum probe's counts may be so far from its disk
 
 
@@ -91,10 +94,11 @@ def check(scan: Scan) -> None:
     if not finite.any():
         raise InputError(f"{scan.name}: all patterns looked at have values that are not finite (NaN)")
     negative = -np.minimum(some[finite], 0).sum() / np.abs(some[finite]).sum().clip(1e-30)
-    if negative > 0.1:  # below that it is a dark reference's noise, taken as 0
+    far = -some[finite].min() / max(some[finite].max(), 1e-30)  # read noise around 0 isn't, numbers that ran over are
+    if negative > NEGATIVE and (far > DEEP or negative > NOISE):
         raise InputError(
-            f"{scan.name}: {100 * negative:.0f} % of the counts are negative; allowed are 10 %, so add the camera's "
-            "offset, or clip at 0"
+            f"{scan.name}: {100 * negative:.0f} % of the counts are negative, so they are no counts: look for numbers "
+            "that ran over (unsigned ones read as signed), or for an offset that was subtracted twice"
         )
     _check_disk(scan, some[finite], radius)
 

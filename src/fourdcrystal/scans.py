@@ -115,6 +115,20 @@ class Scan:
         one = [self.read(slice(i, i + 1), slice(j, j + 1)) for i, j in zip(x.tolist(), y.tolist(), strict=True)]
         return np.concatenate(one)
 
+    def pairs(self, most: int = 8) -> np.ndarray:
+        """Patterns of neighbouring positions one after the other, spread evenly, (2 n, qx, qy) float32.
+
+        A scan of a single position has no pairs, only (1, qx, qy).
+        """
+        size = np.minimum(self.grid, (1, 2) if self.grid[1] > 1 else (2, 1))
+        places = self.grid - size + 1
+        at = np.linspace(0, places.prod() - 1, min(most, places.prod())).astype(int)
+        x, y = np.unravel_index(at, tuple(places))
+        two = [
+            self.read(slice(i, i + size[0]), slice(j, j + size[1])) for i, j in zip(x.tolist(), y.tolist(), strict=True)
+        ]
+        return np.concatenate(two)
+
     def masses(self, fill: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Centre of mass of every pattern [px], (rx, ry, 2); NaN where there is none.
 

@@ -18,6 +18,7 @@ import numpy as np
 from fourdcrystal import correlation, files
 from fourdcrystal.errors import InputError
 from fourdcrystal.flags import FLAGS, of_patterns
+from fourdcrystal.gain import Gain
 from fourdcrystal.gaps import Gaps
 from fourdcrystal.peaks import Peaks
 from fourdcrystal.progress import Progress
@@ -88,15 +89,17 @@ class Searcher:
     """How patterns of a scan are searched.
 
     Attributes:
-        method: Gives peaks of patterns.
+        method: Gives peaks of patterns in electrons.
         probe: The vacuum probe, (X, Y).
         gaps: What the camera can't see.
+        camera: Makes electrons of its numbers.
         batch_size: Patterns at a time.
     """
 
     method: Method
     probe: np.ndarray
     gaps: Gaps
+    camera: Gain
     batch_size: int
 
     def batch(self, patterns: np.ndarray) -> Found:
@@ -104,8 +107,8 @@ class Searcher:
         started = time.monotonic()
         flag = of_patterns(patterns, self.gaps.blind if self.gaps.count else None)
         patterns = self.gaps.fill(patterns)
-        counts = np.maximum(patterns, 0)  # below is a dark reference's noise; NaN stays NaN
-        found = self.gaps.unhidden(self.method(counts, self.probe), correlation.radius(self.probe))
+        electrons = self.camera.counts(patterns)
+        found = self.gaps.unhidden(self.method(electrons, self.probe), correlation.radius(self.probe))
         usable = patterns[(flag & FLAGS["not_finite"]) == 0]
         with np.errstate(invalid="ignore"):  # NaN stays NaN, and its pattern is flagged
             bright, dark = (patterns.reshape(len(patterns), -1) @ self._detectors).T

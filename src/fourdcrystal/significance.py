@@ -6,12 +6,10 @@ there. For the potential map that is right; for positions and strain such a peak
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.ndimage import uniform_filter
 
 from fourdcrystal import background, correlation
 from fourdcrystal.peaks import Peaks, spaced
@@ -22,78 +20,10 @@ BESIDE = 1.0  # px beyond the disk's edge, where the ring begins, and where othe
 FEWEST = 0.25  # of a sector must be free of other disks
 SECTORS = 8  # of the ring whose median is the background: neighbouring disks cover the others
 CHUNK = 1024  # peaks at a time
-ENOUGH = 2**22  # numbers that tell what the step between them is
-DARK = (0.0, 0.2, 0.4)  # of pixels, in order of their counts, between which noise is looked at
-FEWEST_TIMES = 3  # numbers, or all there are, that must be multiples of a step
-MULTIPLES = 1000  # of a step between numbers, up to which they are looked at
 APART = 0.75  # radii of the probe; two peaks that are closer after refinement lie on one disk
 
 
-def unit(patterns: np.ndarray) -> float:
-    """One electron in the numbers of patterns: the step between them, or where they have none what noise says.
-
-    Counts of electrons have a variance of as many, so what the variance of neighbours rises by with the mean is one.
-    It is read off the darker pixels, where patterns are smooth, within a factor of 0.6 to 1.6 (docs/log.md).
-    """
-    values = _values(patterns)
-    if not len(values):
-        return 1.0
-    return _step(values) or _noise(patterns) or float(values[0])
-
-
-def doubts(patterns: np.ndarray) -> str | None:
-    """Says that one electron can't be told from patterns' numbers, in a sentence; none if it can.
-
-    Args:
-        patterns: Some of a scan, (P, X, Y), in the camera's numbers.
-    """
-    values = _values(patterns)
-    if not len(values) or _step(values) is not None:
-        return None
-    return (
-        "the patterns' numbers are no multiples of one step, as with a camera's read noise, so what one electron "
-        "is was told from their noise: electrons in disks and significance are estimates"
-    )
-
-
-def _values(patterns: np.ndarray) -> np.ndarray:
-    """The different positive numbers of patterns, ascending, or of enough of their pixels."""
-    some = patterns.reshape(-1)[:: 1 + patterns.size // ENOUGH]
-    return np.unique(some[np.isfinite(some) & (some > 0)])
-
-
-def _step(values: np.ndarray) -> float | None:
-    """The step that ascending numbers are multiples of; none if they are of none."""
-    step = float(np.diff(values, prepend=0).min())
-    times = values[values < MULTIPLES * step] / step
-    enough = len(times) >= min(len(values), FEWEST_TIMES)  # noise has steps far below its smallest numbers
-    return step if enough and np.abs(times - np.rint(times)).max() < 0.02 else None
-
-
-def _noise(patterns: np.ndarray) -> float | None:
-    """By how much more the variance is than the mean between the two darkest fifths of pixels; none if it isn't.
-
-    So a camera's offset and its read noise, which are the same in both, don't count. Variances are those of neighbours.
-    """
-    known = patterns.reshape(-1, *patterns.shape[-2:])
-    known = known[np.isfinite(known).all((1, 2))]
-    if not len(known):
-        return None
-    level = uniform_filter(known.mean(0, dtype=float), 5)
-    pair = np.maximum(level[:, 1:], level[:, :-1])
-    limits, means, variances = np.quantile(pair, DARK), [], []
-    for low, high in pairwise(limits):
-        here = (pair > low) & (pair <= high)
-        left, right = (side[:, here].astype(float) for side in (known[:, :, :-1], known[:, :, 1:]))
-        if not left.size:
-            return None
-        means.append((left + right).mean() / 2)
-        variances.append(((left - right) ** 2).mean() / 2)
-    more = np.subtract(*means[::-1]), np.subtract(*variances[::-1])
-    return float(more[1] / more[0]) if min(more) > 0 else None
-
-
-def judged(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, electron: float | None = None) -> Peaks:
+def judged(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks) -> Peaks:
     """The peaks with the electrons in their disks above the background, and how many standard deviations that is.
 
     The root of the likelihood ratio of counts on and off a source (Li and Ma, Astrophys. J. 272, 317 (1983), eq. 17),
@@ -103,10 +33,9 @@ def judged(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, electron: floa
     better.
 
     Args:
-        patterns: Counts, (P, X, Y); finite where there are peaks.
+        patterns: Electrons (:mod:`fourdcrystal.gain`), (P, X, Y); finite where there are peaks.
         probe: Vacuum probe, (X, Y).
         peaks: Peaks of the patterns.
-        electron: One electron in the patterns' numbers; none: what :func:`unit` says of these patterns.
     """
     if not len(peaks):
         return peaks
@@ -114,7 +43,6 @@ def judged(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, electron: floa
     reach = int(np.ceil(size + 4))
     areas = _areas(size, reach).reshape(-1, SECTORS + 1)
     whole = areas[:, 1:].sum(0)
-    patterns = patterns / np.float32(unit(patterns) if electron is None else electron)
     level = background.around_beam(patterns, probe, peaks)
     side = (2 * reach + 1,) * 2
     free = ~background.covered(patterns.shape, probe, peaks, size + BESIDE)
@@ -130,12 +58,12 @@ def judged(patterns: np.ndarray, probe: np.ndarray, peaks: Peaks, electron: floa
     for start in range(0, len(peaks), CHUNK):
         part = slice(start, start + CHUNK)
         at = peaks.pattern[part], x[part], y[part]
-        on = around[at].reshape(-1, len(areas)).astype(float) @ areas[:, 0]
+        on = np.maximum(around[at].reshape(-1, len(areas)).astype(float) @ areas[:, 0], 0)  # read noise may be below
         area_on = frame[x[part], y[part]].reshape(-1, len(areas)) @ areas[:, 0]  # pixels within the frame
         sums, seen = (images[at].reshape(-1, len(areas)).astype(float) @ areas[:, 1:] for images in (lit, dark))
         beside = _median(np.divide(sums, seen, out=np.full_like(sums, np.inf), where=seen >= FEWEST * whole))
         ring = seen.sum(1) / 2
-        off, area_off = beside * ring + 1, ring + 1 / level[part]
+        off, area_off = np.maximum(beside, 0) * ring + 1, ring + 1 / level[part]
         electrons[part] = on - area_on * off / area_off
         deviations[part] = excess(on, area_on, off, area_off)
     return replace(peaks, significance=deviations, electrons=electrons)
@@ -187,21 +115,19 @@ def refined(
     peaks: Peaks,
     refine: Callable[[np.ndarray, np.ndarray, Peaks], Peaks],
     faint: bool = False,
-    electron: float | None = None,
 ) -> Peaks:
     """Refined positions of the peaks that counts stand behind, one for each disk.
 
     Args:
-        patterns: Counts, (P, X, Y); finite where there are peaks.
+        patterns: Electrons (:mod:`fourdcrystal.gain`), (P, X, Y); finite where there are peaks.
         probe: Vacuum probe, (X, Y).
         peaks: Peaks of the patterns.
         refine: Gives better positions of peaks.
         faint: Keep those that only a scan can tell from noise, too.
-        electron: See :func:`judged`.
     """
-    found = judged(patterns, probe, peaks, electron)
+    found = judged(patterns, probe, peaks)
     kept = found.significance >= FAINT if faint else sure(found)
-    placed = judged(patterns, probe, refine(patterns, probe, found.where(kept)), electron)
+    placed = judged(patterns, probe, refine(np.maximum(patterns, 0), probe, found.where(kept)))
     return single(probe, placed if faint else placed.where(sure(placed)))
 
 
