@@ -167,6 +167,34 @@ def test_many_grains_have_their_own_lattice_and_none_that_is_finer(seed):
     np.testing.assert_allclose((theta - theta[0] + 90) % 180, 90, atol=0.5)
 
 
+@pytest.mark.parametrize("overlapping", [1, 4, 8])
+def test_twins_that_overlap_at_their_boundary_are_no_finer_lattice(overlapping):
+    """Σ3 in fcc along [110]: together both have a lattice three times as fine, in which their rows coincide."""
+    rng, half = np.random.default_rng(12), np.radians(35.264)
+    one = 14.0 * np.array([[np.cos(half), np.sin(half)], [np.cos(half), -np.sin(half)]])
+    one, other = one @ rotation(12).T, one @ rotation(12 + 2 * 35.264).T
+    both = [np.vstack([points(one, rng), points(other, rng)]) for _ in range(overlapping)]
+    made = maps([points(one, rng) for _ in range(40)] + both + [points(other, rng) for _ in range(30)])
+    np.testing.assert_allclose(np.abs(np.linalg.det(made.lattices.vectors)), abs(np.linalg.det(one)), rtol=0.01)
+    theta = np.degrees(made.strain.values[:, 3])
+    assert np.abs(theta[:40]).max() < 0.3
+    np.testing.assert_allclose(np.abs(theta[-30:]), 2 * 35.264, atol=0.3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_pattern_has_a_lattice_where_many_overlap(seed):
+    rng = np.random.default_rng(100 + seed)
+    rotations = rng.uniform(0, 180, 4)
+    oblique = np.array([[19.0, 0.0], [5.0, 23.0]])
+    lattices = [oblique @ rotation(angle).T for angle in rotations]
+    grains = [rng.choice(4, size=1 + (rng.random() < 0.3), replace=False) for _ in range(40)]
+    made = maps([np.vstack([points(lattices[g], rng) for g in some]) for some in grains])
+    assert made.lattices.fitted.all()
+    alone = np.array([len(some) == 1 for some in grains])
+    found = np.abs(np.linalg.det(made.lattices.vectors[alone]))
+    np.testing.assert_allclose(found, abs(np.linalg.det(oblique)), rtol=0.01)
+
+
 def test_every_pattern_of_four_peaks_on_the_scan_s_lattice_keeps_it():
     rng = np.random.default_rng(12)
     few = [CENTRE + np.array([[0, 0], [1, 0], [0, 1], [-1, 0]]) @ BASIS + rng.normal(0, 0.1, (4, 2)) for _ in range(60)]

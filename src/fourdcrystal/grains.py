@@ -28,6 +28,12 @@ SEED = 0.5  # beyond chance, for a lattice that is made to suit a single pattern
 CHANCE = (1e-2, 1e-5)  # of as many peaks on a lattice, at most: on the first of a scan, and on one that is searched for
 FAILURES = 20  # patterns without a lattice of their own, after which no further ones are looked at
 MOST = 100  # grains
+ASKED = (
+    0.0,
+    0.25,
+    0.5,
+    0.75,
+)  # of a grain's patterns, those with the most peaks first: whether it's an integer too fine
 COARSER = 1.5  # times the area of a cell; the next finer lattice has twice the points
 WHOLE = 0.05  # vectors; so near to whole numbers of another lattice's one is among its points
 ALIKE = 0.01  # stretch; bases that differ by less are told apart by their rotation
@@ -100,37 +106,58 @@ def find(peaks: Peaks, n_patterns: int, shape: tuple[int, int], centre: np.ndarr
         nonlocal made
         rows, better, chance, fitted = _explained_by(basis, peaks, patterns, centre)
         good = (better >= EXPLAINED) & (chance <= CHANCE[grain > 0]) & (better > share[rows] + BETTER)
+        # a pattern of two grains is explained by many a dense lattice that is of neither
+        good &= (share[rows] < EXPLAINED) | (better >= SURE) | (grain < len(bases))
         good &= ~_finer(fitted, made.of(rows))
         made = made.with_others(rows[good], fitted.of(good))
         number[rows[good]], share[rows[good]] = grain, better[good]
         return bool(good.any())
 
-    while (left & ~tried).any() and len(bases) < MOST and failures < FAILURES:
-        alone = failures > 0
-        looked = np.arange(n_patterns) == np.argmax(np.where(left & ~tried, peaks_of, -1)) if alone else left
+    def of_pattern(pattern: int) -> np.ndarray | None:
+        """The basis that a single pattern's peaks have, if it explains them so well that it isn't made up."""
+        looked = np.arange(n_patterns) == pattern
         basis = lattice.find(peaks.where(looked[peaks.pattern]), shape)
-        if basis is not None and alone:
-            _, better, chance, _ = _explained_by(basis, peaks, looked, centre)
-            if not ((better >= SEED) & (chance <= CHANCE[1])).any():
-                basis = None
-        if basis is not None and taken(basis, left, len(bases)):
-            # several grains together may seem to have a lattice that is an integer finer than theirs; one alone tells
-            mine = number == len(bases)
-            fullest = np.arange(n_patterns) == np.argmax(np.where(mine, peaks_of, -1))
-            own = lattice.find(peaks.where(fullest[peaks.pattern]), shape)
+        if basis is None:
+            return None
+        _, better, chance, _ = _explained_by(basis, peaks, looked, centre)
+        return basis if ((better >= SEED) & (chance <= CHANCE[1])).any() else None
+
+    def tell_apart(basis: np.ndarray, mine: np.ndarray) -> np.ndarray | None:
+        """The coarser basis of one of several grains, (P,), that together seem to have a lattice finer than theirs.
+
+        A single pattern tells, unless two grains overlap in it; so several are asked, of many peaks and of few. Its
+        lattice explains what it explains as well as the finer one did, which that of a superlattice's strong
+        reflections doesn't.
+        """
+        by_peaks = np.flatnonzero(mine)[np.argsort(-peaks_of[mine], kind="stable")]
+        for pattern in dict.fromkeys(by_peaks[(np.array(ASKED) * len(by_peaks)).astype(int)].tolist()):
+            own = of_pattern(pattern)
             if own is not None and abs(np.linalg.det(own)) > COARSER * abs(np.linalg.det(basis)):
-                made = made.with_others(np.flatnonzero(mine), lattice.none(int(mine.sum()), centre))
-                number[mine], share[mine] = -1, -np.inf
-                basis = own
-                taken(own, mine, len(bases))
-            bases.append(basis)
-            left, failures = left & (share < SURE), 0
-        else:
+                rows, better, _, _ = _explained_by(own, peaks, mine, centre)
+                explains = better >= EXPLAINED
+                if (better >= share[rows] - BETTER)[explains].mean() >= 0.5:
+                    return own
+        return None
+
+    while (left & ~tried).any() and len(bases) < MOST and failures < FAILURES:
+        single = failures > 0
+        fullest = int(np.argmax(np.where(left & ~tried, peaks_of, -1)))
+        basis = of_pattern(fullest) if single else lattice.find(peaks.where(left[peaks.pattern]), shape)
+        before = made, number.copy(), share.copy()
+        if basis is None or not taken(basis, left, len(bases)):
             failures += 1
-            tried |= looked & alone
+            tried[fullest] |= single
+            continue
+        coarser = tell_apart(basis, number == len(bases))
+        if coarser is not None:
+            made, number[:], share[:] = before
+            taken(coarser, left, len(bases))
+            basis = coarser
+        bases.append(basis)
+        left, failures = left & (share < SURE), 0
     # a lattice that came first may explain by coincidence what a later one explains better
     for grain, basis in enumerate(bases):
-        doubtful = (number >= 0) & (number != grain) & (share < SURE)
+        doubtful = (peaks_of >= LEAST_PEAKS) & (number != grain) & (share < SURE)
         if doubtful.any():
             taken(basis, doubtful, grain)
     return Grains(made, _by_size(number))

@@ -11,6 +11,8 @@ from fourdcrystal.peaks import Peaks
 RAYLEIGH_MEDIAN = 2 * np.log(2)  # of the squared distance in two dimensions over σ² along an axis
 LEAST_SIGMA = 0.01  # px; no position is better than that, whatever its fit says
 BLOCK = 4096  # patterns fitted at once; bounds memory
+REACH = 96.0  # px; farther vectors between peaks are looked at where there are too few that are shorter
+CANDIDATES = 14  # shortest of them that are tried as basis vectors
 DIFFERENCES = 50_000  # vectors between peaks that bases are judged by
 AS_LONG = 0.02  # of a vector's length; others that are longer by less are as long
 LEAST_PEAKS = 4  # that agree with a lattice; three would always fit
@@ -137,14 +139,19 @@ def find(peaks: Peaks, shape: tuple[int, int], resolution: float = 0.5, most_pat
     if not differences:
         return None
     vectors, weight = np.concatenate(differences), np.concatenate(weights)
-    candidates = _candidates(vectors, weight, max(shape) * 0.75, resolution)
+    reach, whole = REACH, max(shape) * 0.75
+    while True:
+        candidates = _candidates(vectors, weight, min(reach, whole), resolution)
+        if reach >= whole or len(candidates) == CANDIDATES:
+            break
+        reach *= 2
     if len(candidates) < 2:
         return None
     some = np.random.default_rng(0).permutation(len(vectors))[:DIFFERENCES]
     return _best_basis(candidates, vectors[some], weight[some])
 
 
-def _candidates(vectors: np.ndarray, weight: np.ndarray, reach: float, resolution: float, most: int = 14) -> np.ndarray:
+def _candidates(vectors: np.ndarray, weight: np.ndarray, reach: float, resolution: float) -> np.ndarray:
     """Shortest of the strong maxima of the histogram of difference vectors, half a plane of them, (C, 2)."""
     n = round(2 * reach / resolution) | 1
     edges = (np.arange(n + 1) - n / 2) * resolution
@@ -154,31 +161,38 @@ def _candidates(vectors: np.ndarray, weight: np.ndarray, reach: float, resolutio
     x, y = np.nonzero(peak)
     at = np.column_stack([edges[x], edges[y]]) + resolution / 2
     half = (at[:, 0] > resolution) | ((np.abs(at[:, 0]) <= resolution) & (at[:, 1] > 0))
-    long_enough = np.hypot(*at.T) > 3
-    at = at[half & long_enough]
-    return at[np.argsort(np.hypot(*at.T))[:most]]
+    length = np.hypot(*at.T)
+    at = at[half & (length > 3) & (length < reach)]
+    return at[np.argsort(np.hypot(*at.T))[:CANDIDATES]]
+
+
+def _indexed(v: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the lattice vectors nearest to vectors, both (2, N), and whether they are nearer than 2 px, (N,)."""
+    index = np.rint(np.linalg.inv(basis).T @ v)
+    x, y = v - basis.T @ index
+    return index, x * x + y * y < 4
 
 
 def _best_basis(candidates: np.ndarray, vectors: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
-    tried = []
+    tried, total = [], weight.sum()
+    v = np.ascontiguousarray(vectors.T)  # (2, N): sums over both components of many vectors are slow the other way
     for i, j in itertools.combinations(range(len(candidates)), 2):
         basis = candidates[[i, j]]
         area = abs(np.linalg.det(basis))
         if area < 0.2 * np.hypot(*basis[0]) * np.hypot(*basis[1]):
             continue  # too skew; the reduced basis of the same lattice is among the candidates
         for _ in range(3):  # refine, so that far lattice points are judged fairly
-            index = np.rint(vectors @ np.linalg.inv(basis))
-            off = vectors - index @ basis
-            close = (np.hypot(*off.T) < 2) & (np.abs(index).max(1) <= 4)
+            index, near = _indexed(v, basis)
+            close = near & (np.abs(index[0]) <= 4) & (np.abs(index[1]) <= 4)
             if close.sum() < 4:
                 break
-            w = weight[close, None]
-            normal = (index[close] * w).T @ index[close]
+            some, w = index[:, close], weight[close]
+            normal = (some * w) @ some.T
             if np.linalg.cond(normal) > 1e8:
                 break
-            basis = np.linalg.solve(normal, (index[close] * w).T @ vectors[close])
-        index = np.rint(vectors @ np.linalg.inv(basis))
-        explained = weight[np.hypot(*(vectors - index @ basis).T) < 2].sum() / weight.sum()
+            basis = np.linalg.solve(normal, (some * w) @ v[:, close].T)
+        _, near = _indexed(v, basis)
+        explained = weight[near].sum() / total
         # what a lattice this dense would explain of vectors thrown at random
         chance = min(1.0, np.pi * 4 / area)
         tried.append(((explained - chance) / (1 - chance) if chance < 1 else 0.0, area, basis))
