@@ -42,7 +42,9 @@ OTHERS = Path(__file__).parent / "others"
 THICKNESS = (50.0, 200.0, 400.0, 800.0, 1200.0)  # Å
 MEASURED = "measured contrast"
 FOUND, FINAL = ".found.npy", ".final.npy"  # rows of peaks; of the first kind the best threshold is chosen
-CORRELATION, DISK, LEARNED = "multicorr, root", "multicorr, root, disk fit", "multicorr, root, learned fit"
+CORRELATION = "multicorr, root"
+EDGE, DISK, LEARNED = (f"{CORRELATION}, {kind} fit" for kind in ("edge", "disk", "learned"))
+REFINEMENTS = (CORRELATION, EDGE, DISK, LEARNED)
 ALONE, DETECT = "detect, each disk alone", "detect"
 REFINED = (DISK, LEARNED, ALONE, DETECT)  # what is compared with the best of all others
 FIGURES = {"position_median_px": ("Median position error [px]", 1), "strain_rmse": ("Strain RMSE [%]", 100)}
@@ -66,11 +68,12 @@ def made(folder: Path, grid: int, specimens: Sequence[str]) -> dict[tuple[str, s
 
 def found_by_others(paths: Sequence[Path]) -> None:
     """Let py4DSTEM and blobfinder find the disks of scans; their rows are beside the files, NAME.METHOD.found.npy."""
-    for name, packages, words in (
-        ("py4dstem", environments.PY4DSTEM, [detection.THRESHOLDS[0]]),
-        ("blobfinder", environments.BLOBFINDER, []),
+    for name, ways, packages, words in (
+        ("py4dstem", 4, environments.PY4DSTEM, [detection.THRESHOLDS[0]]),
+        ("blobfinder", 2, environments.BLOBFINDER, []),
     ):
-        missing = [path for path in paths if not any(other.lower().startswith(name) for other, _ in rows(path, FOUND))]
+        there = {path: [n for n, _ in rows(path, FOUND) if n.lower().startswith(name)] for path in paths}
+        missing = [path for path in paths if len(there[path]) < ways]  # none, or a run was killed between two
         if not missing:
             continue
         try:
@@ -86,17 +89,18 @@ def found_by_others(paths: Sequence[Path]) -> None:
 def found_from_correlation(paths: Sequence[Path]) -> None:
     """This package's correlation and what refines its peaks; their rows are beside the files, NAME.METHOD.final.npy."""
     for path in paths:
-        if any(rows(path, FINAL)):
+        if {name for name, _ in rows(path, FINAL)} == set(REFINEMENTS):
             continue
         scan = scan_files.read(path)
         peaks = {CORRELATION: (coarse := detection.classical(scan)).peaks}
-        peaks[f"{CORRELATION}, edge fit"] = detection.edge_fitted(scan, coarse).peaks
+        peaks[EDGE] = detection.edge_fitted(scan, coarse).peaks
         for name, kind in ((DISK, "disk"), (LEARNED, "learned")):
             found = detection.detect(scan, Correlator(refine=refinements.named(kind)))
             peaks[name] = found.peaks if found.alone is None else found.alone
         for name, found in peaks.items():
             columns = [found.pattern, found.positions, found.intensity, found.sigma_px]
-            np.save(path.with_suffix(f".{name}{FINAL}"), np.column_stack(columns))
+            with files.replaced(path.with_suffix(f".{name}{FINAL}")) as temporary:
+                np.save(temporary, np.column_stack(columns))
 
 
 def rows(path: Path, kind: str) -> Iterator[tuple[str, Peaks]]:
@@ -119,8 +123,7 @@ def methods(path: Path, scan: Scan) -> Iterator[tuple[str, Detected]]:
     for name, peaks in rows(path, FOUND):
         peaks = peaks.above(detection.best_threshold(scan, peaks))
         yield name, detection.mapped(scan, name, replace(found.found, peaks=peaks))
-    order = (CORRELATION, f"{CORRELATION}, edge fit", DISK, LEARNED)
-    for name, peaks in sorted(rows(path, FINAL), key=lambda row: order.index(row[0])):
+    for name, peaks in sorted(rows(path, FINAL), key=lambda row: REFINEMENTS.index(row[0])):
         yield name, detection.mapped(scan, name, replace(found.found, peaks=peaks))
     yield ALONE, replace(found, found=replace(found.found, peaks=found.peaks if found.alone is None else found.alone))
     yield DETECT, found

@@ -111,3 +111,24 @@ def test_precise_lattices_stay_where_they_are():
     _, seen, lattices = alike(0.01, 0.02)
     moved = context.predicted(seen, lattices, 0.0).positions - by_themselves(seen, lattices).positions
     assert np.abs(moved).max() < 0.01
+
+
+def test_a_turned_grain_is_not_told_the_other_ones_vectors():
+    rng, angle = np.random.default_rng(8), np.radians(20)
+    turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    grain = np.arange(PATTERNS) % 5 // 3
+    distortion = np.where(grain[:, None, None] == 1, turned, np.eye(2)) + rng.normal(0, 0.002, (PATTERNS, 2, 2))
+    true = peaks_on_lattices(distortion, BASIS, CENTRE, 0.0, rng)
+    seen = measured(true, 0.6, rng)
+    each = [lattice.fit(seen, PATTERNS, basis, CENTRE) for basis in (BASIS, BASIS @ turned.T)]
+    lattices = each[0].with_others(np.flatnonzero(grain == 1), each[1].of(grain == 1))
+    small = grain[true.pattern] == 1
+    alone, mixed, told = (
+        np.sqrt(np.mean(error(made, true)[small] ** 2))
+        for made in (
+            by_themselves(seen, lattices),
+            context.predicted(seen, lattices, 0.0),
+            context.predicted(seen, lattices, 0.0, grain=grain),
+        )
+    )
+    assert told < 0.9 * alone and told < 0.9 * mixed

@@ -54,6 +54,16 @@ def test_every_pattern_is_searched_with_its_own_probe_and_scored(given):
     assert [(row["tilt"], row["patterns"]) for row in tilted] == [("on axis", 2), ("10–30", 1), ("random", 1)]
 
 
+def test_patterns_of_catalogues_put_together_are_searched_with_their_own_probe(given):
+    """The first semi-angle of one catalogue isn't that of another."""
+    given.table["semiangle"] = 0
+    groups = {tuple(index): probe for index, probe in given.groups()}
+    assert set(groups) == {(0, 2), (1, 3)}
+    np.testing.assert_array_equal(groups[1, 3], given.probe[1])
+    given.dq[2] *= 2
+    assert {tuple(index) for index, _ in given.groups()} == {(0,), (2,), (1, 3)}
+
+
 def test_best_threshold_is_the_best(given):
     counts = given.counts(3e4, np.random.default_rng(1))
     found = evaluation.found_by(evaluation.correlated(threshold=0.002), given, counts)

@@ -46,6 +46,19 @@ def test_where_no_pattern_shows_a_disk_it_takes_what_it_takes_elsewhere(scan):
         assert found[one].all() == believed and not found[there & ~one].any() and found[~there].all()
 
 
+def test_where_one_grain_shows_disks_the_noise_of_another_is_none(scan):
+    """Also where both have the same indices, as two phases do."""
+    peaks, index = scan
+    there, grain = (index == [2, 1]).all(1), np.arange(PATTERNS) % 4 // 3  # three quarters and one
+    noise = there & (grain[peaks.pattern] == 1)
+    judged = replace(peaks, significance=np.where(noise, 2.5, SURE))
+    lattices = lattice.fit(judged.where(~noise), PATTERNS, BASIS, CENTRE)
+    assert occupancy.kept(judged, lattices)[noise].all()
+    assert not occupancy.kept(judged, lattices, grain)[noise].any()
+    own = replace(judged, significance=np.where(there & ~noise, 2.5, SURE))
+    assert not occupancy.kept(own, lattices, grain)[there & ~noise].any()
+
+
 def test_the_rarer_disks_are_the_more_counts_they_need(scan):
     peaks, index = scan
     there, least = (index == [-1, 2]).all(1), []

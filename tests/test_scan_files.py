@@ -147,6 +147,17 @@ def test_files_of_dectris_cameras(tmp_path):
     refused("isn't beside it", path, probe, sampling=0.02, grid=(3, 4))
 
 
+def test_a_scan_at_nexus_usual_place_is_no_stack_of_a_dectris_camera(tmp_path):
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["entry/data/data"] = SCAN
+        for axis, name in enumerate("xy"):
+            file[f"entry/data/{name}"] = np.arange(SCAN.shape[axis], dtype=float)
+    np.save(tmp_path / "probe.npy", PROBE)
+    scan = scan_files.read(tmp_path / "scan.h5", tmp_path / "probe.npy", sampling=0.02)
+    assert scan.grid == SCAN.shape[:2]
+    np.testing.assert_array_equal(scan.patterns[1, 2], SCAN[1, 2])
+
+
 def test_what_unpacks_a_file_is_named_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "hdf5plugin", None)
     with h5py.File(tmp_path / "scan.h5", "w") as file:
@@ -222,6 +233,14 @@ def test_the_axes_of_a_stack_s_patterns_are_exchanged(tmp_path):
     files = tmp_path / "stack.npy", tmp_path / "probe.npy"
     scan = scan_files.read(*files, sampling=0.02, grid=(3, 4), axes=(0, 1, 3, 2))
     np.testing.assert_array_equal(np.concatenate(list(scan.batches(5))).reshape(SCAN.shape), SCAN)
+
+
+def test_pieces_of_a_search_with_other_axes_are_no_pieces_of_this_one(tmp_path):
+    np.save(tmp_path / "square.npy", SCAN[..., :20])
+    np.save(tmp_path / "probe.npy", PROBE[:, :20])
+    files = tmp_path / "square.npy", tmp_path / "probe.npy"
+    plain, again = (scan_files.read(*files, sampling=0.02).identity for _ in range(2))
+    assert plain == again != scan_files.read(*files, sampling=0.02, axes=(0, 1, 3, 2)).identity
 
 
 def test_an_image_of_the_probe_says_more_than_its_angle(tmp_path):

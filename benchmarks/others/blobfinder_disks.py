@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from libertem_blobfinder.common import correlation, patterns
+from rows import save
 
 PEAKS, UPSAMPLING = 400, 20  # of the summed scan, before those beside a stronger one are left out
 
@@ -38,4 +39,4 @@ if __name__ == "__main__":
             rows = np.column_stack(
                 [np.repeat(np.arange(len(frames)), len(peaks)), at.reshape(-1, 2), elevation.ravel()]
             )
-            np.save(Path(path).with_suffix(f".blobfinder{name}.found.npy"), rows)
+            save(Path(path).with_suffix(f".blobfinder{name}.found.npy"), rows)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import py4DSTEM
 import py4DSTEM.braggvectors.diskdetection as detection
+from rows import save
 
 warnings.filterwarnings("ignore")
 detection.tqdmnd = lambda *ranges, **_: np.ndindex(*(len(r) if hasattr(r, "__len__") else r for r in ranges))
@@ -45,4 +46,4 @@ if __name__ == "__main__":
         for subpixel in ("poly", "multicorr"):
             for name, scaled in (("", lambda image: image), (", root", np.sqrt)):
                 made = disks(scaled(counts), scaled(vacuum), float(radius), float(sys.argv[1]), subpixel)
-                np.save(Path(path).with_suffix(f".py4DSTEM {subpixel}{name}.found.npy"), made)
+                save(Path(path).with_suffix(f".py4DSTEM {subpixel}{name}.found.npy"), made)

@@ -78,34 +78,46 @@ class Expected:
     precision: np.ndarray
 
 
-def expected(lattices: Lattices, beam: Path | None) -> Expected:
+def expected(lattices: Lattices, beam: Path | None, grain: np.ndarray | None = None) -> Expected:
     """What the patterns of a scan say of each other's lattices.
 
-    The direct beam is on its path. Vectors are the scan's median, with a variance that is what they differ by beyond
+    The direct beam is on its path. Vectors are the grain's median, with a variance that is what they differ by beyond
     their own uncertainty and never less than that of a usual strain; a lattice that is far from the others, in an
-    inclusion or another phase, is told the less of them (weights of Student's t).
+    inclusion, is told the less of them (weights of Student's t).
 
     Args:
         lattices: Each fitted to its own pattern.
         beam: Path of the direct beam; none: nothing is known of it.
+        grain: Of each pattern, (P,); none: there is one.
     """
-    n, known = len(lattices.fitted), lattices.fitted
+    n, grain = len(lattices.fitted), np.where(lattices.fitted, 0 if grain is None else grain, -1)
     at, precision = np.zeros((n, 3, 2)), np.zeros((n, 3, 3))
     if beam is not None:
         at[:, 0], precision[:, 0, 0] = beam.at, 1 / beam.variance
-    if np.count_nonzero(known) < LEAST_LATTICES:
-        return Expected(at, precision)
-    at[:, 1:] = middle = np.median(lattices.vectors[known], axis=0)
+    for number in range(int(grain.max(initial=-1)) + 1):
+        if np.count_nonzero(grain == number) >= LEAST_LATTICES:
+            _expect_vectors(lattices, grain == number, at, precision)
+    return Expected(at, precision)
+
+
+def _expect_vectors(lattices: Lattices, known: np.ndarray, at: np.ndarray, precision: np.ndarray) -> None:
+    """Set what patterns of one grain, (P,) bool, say of each other's vectors."""
+    at[known, 1:] = middle = np.median(lattices.vectors[known], axis=0)
     off, own = lattices.vectors[known] - middle, lattices.covariance[known][:, 1:, 1:]
     scatter = np.median((off**2).sum(2), axis=0) / RAYLEIGH_MEDIAN  # along an axis, of either vector
     size = STRAIN * np.hypot(*middle.T)
     variance = np.clip(scatter - np.median(np.einsum("pii->pi", own), axis=0), 0, None) + size**2
     squared = np.einsum("pid,pij,pjd->p", off, np.linalg.inv(np.diag(variance) + own), off)
     precision[known, 1:, 1:] = ((NU + 4) / (NU + squared))[:, None, None] * np.diag(1 / variance)
-    return Expected(at, precision)
 
 
-def predicted(peaks: Peaks, lattices: Lattices, tau: float | None = None, beam: Path | None = None) -> Peaks:
+def predicted(
+    peaks: Peaks,
+    lattices: Lattices,
+    tau: float | None = None,
+    beam: Path | None = None,
+    grain: np.ndarray | None = None,
+) -> Peaks:
     """The peaks where they most likely are, with what is then left of their uncertainty.
 
     Args:
@@ -115,8 +127,9 @@ def predicted(peaks: Peaks, lattices: Lattices, tau: float | None = None, beam: 
             a pattern's peaks are too few for residuals to tell it.
         tau: Deviation of disks from their lattice [px]; none: what the peaks say.
         beam: Where the other patterns of the scan say that the direct beam is.
+        grain: Of each pattern, (P,); none: there is one.
     """
-    prior = expected(lattices, beam)
+    prior = expected(lattices, beam, grain)
     tau = deviation(peaks, lattices) if tau is None else tau
     points, uncertain = lattice_points(peaks, lattices)
     variance = np.maximum(peaks.sigma_px, LEAST_SIGMA) ** 2

@@ -10,7 +10,7 @@ from fourdcrystal.electrons import ENERGIES
 from fourdcrystal.errors import InputError
 from fourdcrystal.option_types import axis, grid, order, region, share
 
-NAMED = ("probe", "semiangle", "crystal", "zone_axis", "reference", "frame", "rotation", "ellipse")
+NAMED = ("grid", "axes", "probe", "semiangle", "crystal", "zone_axis", "reference", "frame", "rotation", "ellipse")
 
 if TYPE_CHECKING:
     from fourdcrystal.analysis import Analysis

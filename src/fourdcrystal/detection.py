@@ -173,7 +173,7 @@ def believed(scan: Scan, method: str, found: Found, analysis: Analysis = PLAIN) 
     peaks = found.peaks
     made = mapped(scan, method, replace(found, peaks=peaks.where(significance.sure(peaks))), analysis)
     straight = straightened(peaks, made.maps.distortion, np.array(scan.centre))
-    kept = occupancy.kept(straight, made.maps.lattices)
+    kept = occupancy.kept(straight, made.maps.lattices, made.maps.grain)
     return replace(made, found=replace(made.found, peaks=peaks.where(kept)))
 
 
@@ -189,7 +189,7 @@ def in_context(scan: Scan, made: Detected) -> Detected:
     whole = alone.inside(scan.shape, correlation.radius(scan.probe))
     straight = asymmetry.corrected(straightened(alone, maps.distortion, centre), maps.lattices, whole)
     tau = context.deviation(straight, maps.lattices)
-    better = context.predicted(straight, maps.lattices, tau, maps.beam)
+    better = context.predicted(straight, maps.lattices, tau, maps.beam, maps.grain)
     at = distorted(better.positions, maps.distortion, centre)
     peaks = replace(better, qx_px=at[:, 0], qy_px=at[:, 1])
     apart = significance.distinct(scan.probe, peaks)  # two on one disk may have gone to the same lattice point

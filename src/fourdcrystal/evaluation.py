@@ -148,8 +148,7 @@ def matched(found: Peaks, given: Sample, settings: Evaluation) -> metrics.Matche
     border = np.empty(len(given.dq))
     for index, probe in given.groups():
         border[index] = correlation.radius(probe)
-    distance = settings.match_distance / float(given.dq[0])
-    return metrics.match(found, given.true, distance, given.cbed.shape[1:], border)
+    return metrics.match(found, given.true, settings.match_distance / given.dq, given.cbed.shape[1:], border)
 
 
 def scored(
@@ -162,8 +161,8 @@ def scored(
         given: The sample.
         settings: What counts as a match.
         in_volts: Whether intensities are in volts.
-        least: What :func:`floors` gives; then there is a column floor_px, the median error of an estimate that reached
-            them, for the reflections that were found.
+        least: What :func:`fourdcrystal.floor.of_sample` gives; then there is a column floor_px, the median error of an
+            estimate that reached them, for the reflections that were found.
     """
     matches = matched(found, given, settings)
     volts = found.intensity if in_volts else metrics.in_volts(found, given.true, matches)

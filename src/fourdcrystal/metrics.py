@@ -53,22 +53,27 @@ class Matches:
     missed: np.ndarray
 
 
-def match(found: Peaks, true: Truth, distance_px: float, shape: tuple[int, int], border: float | np.ndarray) -> Matches:
+def match(
+    found: Peaks, true: Truth, distance_px: float | np.ndarray, shape: tuple[int, int], border: float | np.ndarray
+) -> Matches:
     """Pair found peaks with reflections, nearest pairs first, each used once.
 
     Args:
         found: Found peaks.
         true: True reflections.
-        distance_px: Largest distance of a pair [px].
+        distance_px: Largest distance of a pair [px]; a number, or one for each pattern, (P,).
         shape: (X, Y) of the patterns.
         border: Found peaks nearer to the detector's edge than this and without partner aren't counted as false [px]; a
             number, or one for each pattern, (P,).
     """
     # patterns are laid side by side along a third axis, too far apart for a pair between them
-    far = 10 * distance_px + 1
+    farthest = float(np.max(distance_px))
+    far = 10 * farthest + 1
     a = np.column_stack([found.positions, found.pattern * far])
     b = np.column_stack([true.positions, true.pattern * far])
-    pairs = cKDTree(a).sparse_distance_matrix(cKDTree(b), distance_px, output_type="ndarray")
+    pairs = cKDTree(a).sparse_distance_matrix(cKDTree(b), farthest, output_type="ndarray")
+    if isinstance(distance_px, np.ndarray):
+        pairs = pairs[pairs["v"] <= distance_px[found.pattern[pairs["i"]]]]
     # counted ones first: a weak neighbour mustn't take the peak of a reflection that has to be found
     pairs = pairs[np.lexsort((pairs["v"], ~true.counted[pairs["j"]]))]
     free_found, free_true = np.ones(len(found), bool), np.ones(len(true.pattern), bool)

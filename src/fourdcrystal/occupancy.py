@@ -18,12 +18,13 @@ NEAR = 3.0  # px; a disk farther from its lattice point doesn't belong to it, ho
 ROUNDS = 5  # of telling which points have disks, and which disks are there
 
 
-def kept(peaks: Peaks, lattices: Lattices) -> np.ndarray:
-    """Which peaks of a scan to believe, (N,): sure ones, and faint ones where the scan often shows a disk.
+def kept(peaks: Peaks, lattices: Lattices, grain: np.ndarray | None = None) -> np.ndarray:
+    """Which peaks of a scan to believe, (N,): sure ones, and faint ones where their grain often shows a disk.
 
     Args:
         peaks: Peaks of a scan, faint ones among them, without the camera's distortion.
         lattices: Fitted to the sure ones.
+        grain: Of each pattern, (P,), since other grains have other strong reflections; none: there is one.
     """
     certain = sure(peaks)
     if certain.all() or not lattices.fitted.any() or not np.isfinite(peaks.sigma_px).all():
@@ -33,12 +34,14 @@ def kept(peaks: Peaks, lattices: Lattices) -> np.ndarray:
     variance = peaks.sigma_px**2 + context.deviation(peaks.where(certain), lattices) ** 2 + uncertain
     belongs = squared < np.minimum(context.FAR**2 * variance, NEAR**2)  # never where anything is NaN
     index = context.design(peaks, lattices)[:, 1:].astype(int)
+    grain = np.where(lattices.fitted, 0 if grain is None else grain, -1)
+    index = np.column_stack([grain[peaks.pattern], index])
     index -= index.min(0)
     _, point = np.unique(np.ravel_multi_index(tuple(index.T), tuple(index.max(0) + 1)), return_inverse=True)
-    patterns, result = np.count_nonzero(lattices.fitted), certain
+    patterns, result = np.bincount(grain + 1)[grain + 1][peaks.pattern], certain
     for _ in range(ROUNDS):
         disks = np.bincount(point, belongs & result)
-        share = np.clip((disks + ELSEWHERE) / (patterns + 1), ELSEWHERE, 0.5)[point]
+        share = np.clip((disks[point] + ELSEWHERE) / (patterns + 1), ELSEWHERE, 0.5)
         limit = np.sqrt(FAINT**2 + 2 * np.log((1 - share) / share))
         result = certain | (belongs & (peaks.significance >= limit))
     return result

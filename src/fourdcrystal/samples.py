@@ -43,8 +43,10 @@ class Sample:
         return rng.poisson(self.cbed * scale[:, None, None]).astype(np.float32)
 
     def groups(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Patterns that share a vacuum probe: their indices and the probe."""
-        keys = self.table.groupby(["energy_eV", "semiangle"], observed=True).ngroup().to_numpy()
+        """Patterns that share a vacuum probe, energy and pixel size: their indices and the probe."""
+        energies = self.table["energy_eV"].tolist()
+        same = [(p.tobytes(), dq, e) for p, dq, e in zip(self.probe, self.dq.tolist(), energies, strict=True)]
+        keys, _ = pd.factorize(pd.Series(same))
         for key in np.unique(keys):
             index = np.flatnonzero(keys == key)
             yield index, self.probe[index[0]]

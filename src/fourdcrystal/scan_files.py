@@ -68,9 +68,11 @@ def read(
         raise InputError(
             f"{path}: is a scan of {patterns.shape[0]} x {patterns.shape[1]} positions already; leave --grid out"
         )
+    identity = _state(path)
     if axes is not None:
         patterns = Reordered(patterns, axes)
-    made = Scan(path.name, patterns, np.empty((0, 0)), float(dq), known, content.get("truth", {}), _state(path))
+        identity += f", axes {axes}"
+    made = Scan(path.name, patterns, np.empty((0, 0)), float(dq), known, content.get("truth", {}), identity)
     if probe is not None:
         image = _clean(load(Path(probe), energy, probe=True)["patterns"])
     elif content.get("probe") is not None:

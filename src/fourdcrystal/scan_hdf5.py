@@ -5,6 +5,7 @@ read piece by piece.
 """
 
 import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from fourdcrystal.diffraction_units import in_inverse_angstrom
 from fourdcrystal.errors import InputError
 from fourdcrystal.scan_views import Content, Joined
 
-DECTRIS = "entry/data"  # its arrays are data_000001, data_000002, ... of this group, often links to other files
+DECTRIS = "entry/data"  # arrays data_000001, data_000002, ... of this group, often links to other files
+NUMBERED = re.compile(r"data_\d+")
 MASK = "entry/instrument/detector/detectorSpecific/pixel_mask"  # not 0: a gap, or a dead pixel
 FOREIGN = "file_format", "Measurement_000"  # of HyperSpy's and of USID's files, which RosettaSciIO reads
 Reader = Callable[[Path, float | None, bool], Content]
@@ -34,7 +36,7 @@ def reader(path: Path) -> Reader | None:
                 return py4dstem
             if path.suffix.lower() == ".emd":
                 return None
-            if isinstance(file.get(DECTRIS), h5py.Group):
+            if _numbered(file):
                 return dectris
             if any(mark in file or mark in file.attrs for mark in FOREIGN):
                 return None
@@ -83,15 +85,20 @@ def dectris(path: Path, energy: float | None, probe: bool) -> Content:
         InputError: if a file with its data is missing, or packed in a way that can't be undone here.
     """
     file = h5py.File(path)
-    names = sorted(file[DECTRIS])
     try:
-        arrays = [file[DECTRIS][name] for name in names]
+        arrays = [file[DECTRIS][name] for name in _numbered(file)]
     except (KeyError, OSError) as error:
         raise InputError(f"{path}: links to a file with its data that isn't beside it ({error})") from error
     for array in arrays:
         _decodable(path, array)
     gaps = memory.whole(path, file[MASK]) != 0 if MASK in file else None
-    return {"patterns": Joined(tuple(arrays), gaps) if arrays else None}
+    return {"patterns": Joined(tuple(arrays), gaps)}
+
+
+def _numbered(file: h5py.File) -> list[str]:
+    """Names of the arrays of Dectris' cameras in a file, in order; none in other files with such a group."""
+    group = file.get(DECTRIS)
+    return sorted(filter(NUMBERED.fullmatch, group)) if isinstance(group, h5py.Group) else []
 
 
 def plain(path: Path, energy: float | None, probe: bool) -> Content:

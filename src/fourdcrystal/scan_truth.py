@@ -57,14 +57,16 @@ def errors(scan: Scan, peaks: Peaks, maps: Maps, in_volts: bool, region: np.ndar
     """How far results are from the truth: the figures of :func:`metrics.summary` that apply, strain and tilt maps.
 
     ``strain_within`` is the share of strain components whose error is less than its stated standard uncertainty.
+    Patterns without strain, such as those of another phase, don't count.
     """
     figures = scores(scan, peaks, in_volts)
     kept = ("score", "score_weighted", "position_median_px", "position_rms_px", "r_factor")
     result = {name: figures[name] for name in kept}
-    if "distortion" in scan.truth and maps.lattices.fitted.any():
-        off = (maps.strain.values - strains(scan, maps, region))[maps.lattices.fitted]
+    if "distortion" in scan.truth and np.isfinite(maps.strain.values).all(1).any():
+        known = np.isfinite(maps.strain.values).all(1)
+        off = (maps.strain.values - strains(scan, maps, region))[known]
         result["strain_rmse"] = float(np.sqrt(np.mean(off[:, :3] ** 2)))
-        stated = maps.strain.sigma[maps.lattices.fitted]
+        stated = maps.strain.sigma[known]
         result["strain_within"] = float(np.mean(np.abs(off[:, :3]) < stated[:, :3]))
         if not maps.absolute:
             result["rotation_rmse_mrad"] = 1e3 * float(np.sqrt(np.mean(off[:, 3] ** 2)))
