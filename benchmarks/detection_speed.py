@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 import torch
 
-from fourdcrystal import correlation, detection, detectors, files, scan_files, search
+from fourdcrystal import correlation, detection, detectors, files, scan_files, search, significance
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from services import environments
@@ -90,7 +90,7 @@ def ours(scan: Path, probe: Path, refine: str, model: str) -> tuple[float, float
     opened = scan_files.read(scan, probe, sampling=0.02)
     found = search.whole(opened, detection.searcher_of(opened, detector), "")
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
-    return len(opened) / seconds, len(opened) / busy, len(found.peaks) / len(opened)
+    return len(opened) / seconds, len(opened) / busy, np.count_nonzero(significance.sure(found.peaks)) / len(opened)
 
 
 def main() -> None:

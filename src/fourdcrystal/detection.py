@@ -26,7 +26,7 @@ from fourdcrystal import (
     significance,
 )
 from fourdcrystal.analysis import PLAIN, Analysis, distorted, straightened
-from fourdcrystal.detectors import Detector
+from fourdcrystal.detectors import Correlator, Detector
 from fourdcrystal.flags import FLAGS
 from fourdcrystal.mapping import Maps
 from fourdcrystal.peaks import Peaks
@@ -84,8 +84,7 @@ def searcher_of(scan: Scan, detector: Detector) -> Searcher:
 def searcher(scan: Scan, method: Method, batch_size: int) -> Searcher:
     """How a scan is searched: with its probe, for electrons, around what its camera can't see."""
     camera = gain.of_patterns(scan.pairs())
-    blind = gaps.find(scan.sample(gaps.SAMPLE), correlation.radius(scan.probe), camera)
-    return Searcher(method, scan.probe, blind, camera, batch_size)
+    return Searcher(method, scan.probe, gaps.of_scan(scan, camera), camera, batch_size)
 
 
 @overload
@@ -121,13 +120,14 @@ def detect(
     Raises:
         InputError: if scan and probe can't be used together, or the region has no lattice.
     """
-    check(scan)
+    doubt = check(scan)
     how = searcher_of(scan, detector)
     found = search.whole(scan, how, scan.name, folder, identity(scan, detector), part)
     if found is None:
         return None
     radius = correlation.radius(scan.probe)
     said = (
+        doubt,
         how.gaps.words(),
         gaps.direct_beam_missing(found.total, scan.probe),
         flags.scaled(found.total[~how.gaps.blind], len(found)),
@@ -203,7 +203,7 @@ def classical(scan: Scan, analysis: Analysis = PLAIN) -> Detected:
     Where the truth is known the threshold is the one with the best score against it.
     """
     lowest = partial(correlation.detect, square_root=True, threshold=float(THRESHOLDS[0]))
-    found = search.whole(scan, searcher(scan, lowest, 64), f"{scan.name} (classical)")
+    found = search.whole(scan, searcher(scan, lowest, Correlator().batch_size(scan.shape)), f"{scan.name} (classical)")
     threshold = correlation.THRESHOLD
     if "centres" in scan.truth:
         threshold = best_threshold(scan, found.peaks)
@@ -219,13 +219,15 @@ def best_threshold(scan: Scan, peaks: Peaks) -> float:
 def edge_fitted(scan: Scan, coarse: Detected, analysis: Analysis = PLAIN) -> Detected:
     """The same peaks with positions refined by fits of the disks' edges: the strongest classical chain."""
     started = time.monotonic()
-    parts, sizes, start = [], [], 0
+    camera = gain.of_patterns(scan.pairs())
+    blind, parts, sizes, start = gaps.of_scan(scan, camera), [], [], 0
     with Progress(len(scan), f"{scan.name} ({coarse.method}, edge fit)", "patterns") as progress:
         for batch in scan.batches(16):
             rows = (coarse.peaks.pattern >= start) & (coarse.peaks.pattern < start + len(batch))
             some = coarse.peaks.where(rows)
             some = replace(some, pattern=some.pattern - start)
-            parts.append(edgefit.refine(batch, scan.probe, some))
+            counts = camera.counts(blind.fill(batch)).clip(min=0)
+            parts.append(edgefit.refine(counts, scan.probe, some))
             sizes.append(len(batch))
             start += len(batch)
             progress.add(len(batch))

@@ -8,7 +8,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from scipy.ndimage import gaussian_filter
 
-from fourdcrystal import mapping, orientation_plots, plots, scan_truth
+from fourdcrystal import correlation, mapping, orientation_plots, plots, scan_truth, significance, strain_plots
 from fourdcrystal.analysis import PLAIN, Analysis, straightened
 from fourdcrystal.detection import Detected
 from fourdcrystal.flags import FLAGS, WORDS
@@ -16,10 +16,6 @@ from fourdcrystal.peaks import Peaks
 from fourdcrystal.plots import STYLE
 from fourdcrystal.scans import Scan
 from fourdcrystal.search import Searcher
-from fourdcrystal.strain import COMPONENTS
-
-STRAIN_LABELS = {"e_xx": "$e_{xx}$ [%]", "e_yy": "$e_{yy}$ [%]", "e_xy": "$e_{xy}$ [%]", "theta": "rotation [mrad]"}
-STRAIN_SCALE = (100.0, 100.0, 100.0, 1e3)
 
 
 def draw(
@@ -28,7 +24,9 @@ def draw(
     """All pictures of a detection, into a folder."""
     patterns(output / "patterns.png", scan, found.peaks, None if baseline is None else baseline.peaks)
     bragg_vector_map(output / "bragg_vector_map.png", scan, found)
-    strain_maps(output / "strain.png", scan, found, baseline, analysis.region)
+    strain_plots.strain(output / "strain.png", scan, found, baseline, analysis)
+    if found.maps.grain.max(initial=0) > 0:
+        strain_plots.grains(output / "grains.png", scan, found.maps)
     tilt_maps(output / "tilt.png", scan, found)
     if found.maps.zone is not None and analysis.crystal is not None:
         orientation_plots.orientation_maps(output / "orientation.png", scan, found, analysis.crystal)
@@ -60,8 +58,9 @@ def patterns(path: Path, scan: Scan, peaks: Peaks, classical: Peaks | None = Non
 
 
 def preview(path: Path, scan: Scan, searcher: Searcher, count: int) -> None:
-    """Some patterns, searched and drawn with their peaks: a look before the whole scan is searched."""
+    """Some patterns, searched and drawn with the peaks that are sure: a look before the whole scan is searched."""
     found = searcher.batch(scan.sample(count)).peaks
+    found = found.where(significance.sure(found))  # faint ones only a scan can tell from noise
     patterns(path, scan, replace(found, pattern=scan.spread(count)[found.pattern]), count=count)
 
 
@@ -74,9 +73,13 @@ def bragg_vector_map(path: Path, scan: Scan, found: Detected) -> None:
     with plots.figure(path, size=(4.4, 4.0)) as (figure, axes):
         panel = axes[0, 0]
         far = np.array(scan.shape) * scan.dq - half
-        extent = (-half[1], far[1], far[0], -half[0])
-        # smoothed, since a peak of one bin would be too small to be seen
-        shown = panel.imshow(gaussian_filter(image, 1.0) ** 0.33, cmap=plots.DIFFRACTION, extent=extent)
+        begin, end = (edge - scan.dq / sampling / 2 for edge in (-half, far))  # a bin's middle is its place
+        # smoothed, since a peak of one bin would be too small to be seen; the direct beam doesn't set the scale
+        smooth = gaussian_filter(image, 1.0) ** 0.33
+        x, y = (axis - sampling * (n // 2) for axis, n in zip(np.indices(image.shape), scan.shape, strict=True))
+        brightest = smooth[np.hypot(x, y) > sampling * correlation.radius(scan.probe)].max(initial=0)
+        extent = (begin[1], end[1], end[0], begin[0])
+        shown = panel.imshow(smooth, cmap=plots.DIFFRACTION, extent=extent, vmin=0, vmax=brightest or None)
         panel.set_xlabel("$q_y$ [1/Å]")
         panel.set_ylabel("$q_x$ [1/Å]")
         panel.set_title(f"Bragg vector map, {len(found.peaks)} vectors")
@@ -86,34 +89,6 @@ def bragg_vector_map(path: Path, scan: Scan, found: Detected) -> None:
             arrow = {"arrowstyle": "->", "color": "w", "shrinkA": 0, "shrinkB": 2}
             panel.annotate("", (vector[1], vector[0]), xytext=(0, 0), arrowprops=arrow)
             panel.annotate(name, (1.25 * vector[1], 1.25 * vector[0]), color="w", ha="center", va="center")
-
-
-def strain_maps(
-    path: Path, scan: Scan, found: Detected, baseline: Detected | None, region: np.ndarray | None = None
-) -> None:
-    """Strain and rotation: the network's and, where there are any, the classical ones and the truth; uncertainties."""
-    rows = [(found.method, found.maps.strain.values)]
-    if baseline is not None:
-        rows.insert(0, (baseline.method, baseline.maps.strain.values))
-    if "distortion" in scan.truth:
-        rows.append(("truth", scan_truth.strains(scan, found.maps, region)))
-    reference = rows[-1][1]
-    rows.append((f"uncertainty,\n{found.method}", found.maps.strain.sigma))
-    with plots.figure(path, len(rows), len(COMPONENTS), (2.5, 2.2)) as (figure, axes):
-        for row, (name, values) in enumerate(rows):
-            for column, (component, scale) in enumerate(zip(COMPONENTS, STRAIN_SCALE, strict=True)):
-                panel, image = axes[row, column], values[:, column].reshape(scan.grid) * scale
-                if name.startswith("uncertainty"):
-                    # a few patterns that know little of their lattice don't set the scale
-                    shown = panel.imshow(image, cmap="viridis", vmin=0, vmax=plots.span(image))
-                else:
-                    # the truth sets the scale, unless it is so even that noise would be out of all bounds
-                    own = plots.span(found.maps.strain.values[:, column]) / 3
-                    limit = max(plots.span(reference[:, column]), own) * scale
-                    shown = panel.imshow(image, cmap=plots.SIGNED, vmin=-limit, vmax=limit)
-                plots.scan_axes(panel, name if column == 0 else None, row == len(rows) - 1)
-                panel.set_title(STRAIN_LABELS[component] if row == 0 else "")
-                plots.colour_bar(figure, shown, panel)
 
 
 def tilt_maps(path: Path, scan: Scan, found: Detected) -> None:

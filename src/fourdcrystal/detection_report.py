@@ -89,7 +89,11 @@ def write(
     Returns:
         The summary.
     """
-    for name in ("summary.json", "orientation.png"):  # it vouches for all others; there may be none this time
+    for name in (
+        "summary.json",
+        "orientation.png",
+        "grains.png",
+    ):  # it vouches for all others; there may be none this time
         (output / name).unlink(missing_ok=True)
     said = {"options": dict(options)} if options else {}
     maps, attributes = found.maps, {"scan": scan.name, "sampling_invA": scan.dq, "version": __version__} | said

@@ -46,10 +46,9 @@ def of_patterns(patterns: np.ndarray, blind: np.ndarray | None = None) -> np.nda
     made[finite & (top <= 0)] |= FLAGS["empty"]
     for i in np.flatnonzero(finite & (top > 0)):
         plateau = used[i] == top[i]
-        if np.count_nonzero(plateau) > SATURATED_PIXELS:
-            smallest = used[i].min(where=used[i] > 0, initial=np.inf)
-            if top[i] >= SATURATED_COUNTS * smallest:
-                made[i] |= FLAGS["saturated"]
+        large = top[i] >= SATURATED_COUNTS * used[i][used[i] > 0].min()
+        if large and np.count_nonzero(plateau) > SATURATED_PIXELS:
+            made[i] |= FLAGS["saturated"]
     return made
 
 

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from fourdcrystal import correlation
 from fourdcrystal.gain import Gain
 from fourdcrystal.peaks import Peaks
+from fourdcrystal.scans import Scan
 
 SAMPLE = 32  # patterns of a scan that tell where they are
 LEAST_PATTERNS = 4  # different ones; fewer can't tell a gap from an empty place
@@ -60,7 +61,7 @@ class Gaps:
         """Patterns with blind pixels filled from their neighbours, deep ones set to 0; (N, X, Y), a copy if any are."""
         if not self.count:
             return patterns
-        flat = patterns.reshape(len(patterns), -1).copy()
+        flat = patterns.reshape(len(patterns), -1).astype(np.result_type(patterns, np.float32))  # fractions, too
         flat[:, self.blind.ravel()] = 0
         flat[:, self.filled] = (flat[:, self.sources] * self.weights).sum(-1)
         return flat.reshape(patterns.shape)
@@ -157,6 +158,11 @@ def find(patterns: np.ndarray, radius: float, camera: Gain = COUNTING) -> Gaps:
     return of_mask(blind, radius)
 
 
+def of_scan(scan: Scan, camera: Gain) -> Gaps:
+    """Gaps of a scan's camera, from some of its patterns."""
+    return find(scan.sample(SAMPLE), correlation.radius(scan.probe), camera)
+
+
 def mended(image: np.ndarray) -> np.ndarray:
     """The image of a vacuum probe with what is no count of it, NaN and single hot pixels, filled from its neighbours.
 
@@ -167,7 +173,8 @@ def mended(image: np.ndarray) -> np.ndarray:
         The same, finite; without such pixels unchanged, to the last bit.
     """
     blind = ~np.isfinite(image)
-    electron = np.min(image, where=~blind & (image > 0), initial=np.inf)
+    positive = image[~blind & (image > 0)]
+    electron = positive.min() if positive.size else np.inf
     while True:  # beside a hot pixel a less hot one doesn't stand out
         known = of_mask(blind, WIDEST).fill(image[None])[0]
         hot = (known > SPIKE * _beside(known)) & (known > max(known.max() / 2, CHANCE * electron))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.colors import hsv_to_rgb
+from matplotlib.colors import hsv_to_rgb, to_rgb
 from pymatgen.core import Structure
 
 from fourdcrystal import ipf, mapping, plots
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fourdcrystal.detection import Detected
     from fourdcrystal.scans import Scan
 
-UNKNOWN = 0.75  # grey of positions without a lattice
+GREY = to_rgb(plots.UNKNOWN)
 
 
 def wheel_colours(vectors: np.ndarray, longest: float) -> np.ndarray:
@@ -24,7 +24,7 @@ def wheel_colours(vectors: np.ndarray, longest: float) -> np.ndarray:
     x, y = np.moveaxis(np.where(known[..., None], vectors, 0.0), -1, 0)
     hue = np.arctan2(y, x) / (2 * np.pi) % 1
     made = hsv_to_rgb(np.stack([hue, np.ones_like(hue), (np.hypot(x, y) / longest).clip(0, 1)], -1))
-    return np.where(known[..., None], made, UNKNOWN)
+    return np.where(known[..., None], made, GREY)
 
 
 def wheel_map(panel: "Axes", vectors: np.ndarray, longest: float, label: str) -> None:
@@ -48,7 +48,7 @@ def orientation_maps(path: Path, scan: "Scan", found: "Detected", structure: Str
     with plots.figure(path, 1, 4, (2.4, 2.5)) as (figure, axes):
         for i, axis in enumerate("xyz"):
             panel = axes[0, i]
-            panel.imshow(np.nan_to_num(colours[:, :, i], nan=UNKNOWN))
+            panel.imshow(np.where(np.isnan(colours[:, :, i]), GREY, colours[:, :, i]))
             plots.scan_axes(panel, None if i else "")
             panel.set_title(f"crystal direction along {axis}" + (" (beam)" if axis == "z" else ""))
         axes[0, 3].remove()

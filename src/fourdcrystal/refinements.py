@@ -37,10 +37,10 @@ class Refinement:
         if self.radii is None or self.radii[0] <= radius <= self.radii[1]:
             return None
         low, high = self.radii
-        mend = f"--bin {math.ceil(radius / high)} or --refine edge" if radius > high else "--refine none"
+        mend = f"; --bin {math.ceil(radius / high)} would bring it there" if radius > high else ""
         return (
-            f"the probe's disk has a radius of {radius:.1f} px, the refiner of positions knows {low:g} to {high:g} px; "
-            f"{mend} would be safer"
+            f"the probe's disk has a radius of {radius:.1f} px, the refiner of positions knows {low:g} to {high:g} px, "
+            f"so uncertainties may be wrong{mend}"
         )
 
 

@@ -60,7 +60,7 @@ def measured(analysis: Analysis, args: argparse.Namespace, scan: Scan) -> Analys
     if args.ellipse != "ring" and args.rotation != "find":
         return analysis
     radius = correlation.radius(scan.probe)
-    fill = gaps.find(scan.sample(gaps.SAMPLE), radius, gain.of_patterns(scan.pairs())).fill
+    fill = gaps.of_scan(scan, gain.of_patterns(scan.pairs())).fill
     if args.ellipse == "ring":
         some = fill(scan.sample(RING))
         finite = np.isfinite(some).all((1, 2))

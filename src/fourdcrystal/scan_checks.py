@@ -11,6 +11,7 @@ SMALLEST_DISK, LARGEST_DISK = 1.2, 0.2  # px; fraction of the shorter side of th
 # of the radius of a circle with the area of all that is bright: less has the disk only if it's one of many
 SINGLE = 0.6
 LARGEST_SIDE = 16384  # px of a pattern; what a damaged file says can be any number
+OFF, SMALLEST_OFF = 0.08, 0.35  # of the probe's radius, and px: from there on it's said that disks have another one
 NEGATIVE = 0.1  # of all counts; below that it's a dark reference's noise
 NOISE = 0.4  # of all counts; noise alone has half of its counts below 0
 DEEP = 0.5  # of the largest number; so far below 0 no read noise reaches where there are disks
@@ -47,8 +48,11 @@ def check_dimensions(scan: Scan) -> None:
         raise InputError(f"{scan.name}: the pixel size {scan.dq:g} 1/Å must be positive")
 
 
-def check(scan: Scan) -> None:
+def check(scan: Scan) -> str | None:
     """Refuse a scan and a probe that can't be used together.
+
+    Returns:
+        What speaks against the probe without being a reason to refuse it, in a sentence; none if nothing does.
 
     Raises:
         InputError: on wrong dimensions, a probe of another size, a probe or pattern without a single disk, numbers that
@@ -100,7 +104,7 @@ def check(scan: Scan) -> None:
             f"{scan.name}: {100 * negative:.0f} % of the counts are negative, so they are no counts: look for numbers "
             "that ran over (unsigned ones read as signed), or for an offset that was subtracted twice"
         )
-    _check_disk(scan, some[finite], radius)
+    return _check_disk(scan, some[finite], radius)
 
 
 def _beside_the_disk(probe: np.ndarray, radius: float) -> float:
@@ -117,8 +121,8 @@ def _beside_the_disk(probe: np.ndarray, radius: float) -> float:
     return float(counts[np.hypot(rows - x, columns - y) > 2 * edge].sum() / counts.sum())
 
 
-def _check_disk(scan: Scan, some: np.ndarray, radius: float) -> None:
-    """Refuse a probe whose disk is clearly of another size than the scan's brightest disk.
+def _check_disk(scan: Scan, some: np.ndarray, radius: float) -> str | None:
+    """Refuse a probe whose disk is clearly of another size than the scan's brightest disk; say if it's a little off.
 
     Roots of counts are looked at: where a crystal is thick, the steepest slope of counts lies within the disk. The mean
     of patterns has the least noise and contrast, unless the beam moves over the camera: then single ones tell.
@@ -128,16 +132,17 @@ def _check_disk(scan: Scan, some: np.ndarray, radius: float) -> None:
         raise InputError(f"{scan.name}: all patterns looked at are empty")
     wanted = edge_radius(np.sqrt(scan.probe.clip(min=0)), radius)
 
-    def other(seen: float) -> bool:
-        """Whether a radius [px] is clearly another one than the probe's."""
-        return abs(seen - wanted) > 1.5 and not 0.6 <= seen / wanted <= 1.67
-
-    seen = edge_radius(roots.mean(0), radius)
-    if other(seen) and other(float(np.median([edge_radius(root, radius) for root in roots]))):
+    found = edge_radius(roots.mean(0), radius), float(np.median([edge_radius(root, radius) for root in roots]))
+    seen = min(found, key=lambda r: abs(r - wanted))
+    sizes = f"the disks have a radius of about {seen:.1f} px but the vacuum probe's is {wanted:.1f} px"
+    if abs(seen - wanted) > 1.5 and not 0.6 <= seen / wanted <= 1.67:
         raise InputError(
-            f"{scan.name}: the disks have a radius of about {seen:.1f} px but the vacuum probe's is {wanted:.1f} px; "
-            "the probe must be recorded at the same convergence angle, camera length and binning as the scan"
+            f"{scan.name}: {sizes}; the probe must be recorded at the same convergence angle, camera length and "
+            "binning as the scan"
         )
+    if abs(seen - wanted) > SMALLEST_OFF and abs(seen / wanted - 1) > OFF:
+        return f"{sizes}, so positions may be off: was it recorded at the same convergence angle and camera length?"
+    return None
 
 
 def edge_radius(image: np.ndarray, radius: float) -> float:
@@ -162,4 +167,9 @@ def edge_radius(image: np.ndarray, radius: float) -> float:
     profile = np.bincount(which[inside], image[inside], len(bins) - 1) / np.clip(counts, 1, None)
     middle = (bins[:-1] + 0.25)[counts > 0]
     slope = np.gradient(gaussian_filter1d(profile[counts > 0], 1.5), middle)
-    return float(middle[np.argmin(slope)])
+    steepest = int(np.argmin(slope))
+    if not 0 < steepest < len(slope) - 1:
+        return float(middle[steepest])
+    before, at, after = slope[steepest - 1 : steepest + 2]
+    bend = before - 2 * at + after
+    return float(middle[steepest] + (0.25 * (before - after) / bend if bend > 0 else 0.0))  # of a parabola; bins of 0.5

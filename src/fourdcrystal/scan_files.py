@@ -52,7 +52,10 @@ def read(
     content = load(path, energy)
     dq = sampling if sampling is not None else content.get("dq")
     if dq is None:
-        raise InputError(f"{path}: doesn't say how large a detector pixel is; give it with --sampling, in 1/Å")
+        raise InputError(
+            f"{path}: doesn't say how large a detector pixel is in 1/Å; give it with --sampling, or, if its axes are angles, the "
+            "beam's --energy"
+        )
     known = energy if energy is not None else content.get("energy")
     if known is not None and not ENERGIES[0] <= known <= ENERGIES[1]:
         raise InputError(
