@@ -53,8 +53,8 @@ def read(
     dq = sampling if sampling is not None else content.get("dq")
     if dq is None:
         raise InputError(
-            f"{path}: doesn't say how large a detector pixel is in 1/Å; give it with --sampling, or, if its axes are angles, the "
-            "beam's --energy"
+            f"{path}: doesn't say how large a detector pixel is in 1/Å; give it with --sampling, or, if its axes are "
+            "angles, the beam's --energy"
         )
     known = energy if energy is not None else content.get("energy")
     if known is not None and not ENERGIES[0] <= known <= ENERGIES[1]:
