@@ -10,7 +10,17 @@ import pytest
 import xarray
 from disk_patterns import scan
 
-from fourdcrystal import correlation, detection, detection_report, flags, mapping, refinements
+from fourdcrystal import (
+    correlation,
+    detection,
+    detection_plots,
+    detection_report,
+    flags,
+    mapping,
+    refinements,
+    scan_truth,
+    significance,
+)
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.flags import FLAGS
 
@@ -26,7 +36,7 @@ class Correlating:
     def batch_size(self, shape):
         return 5
 
-    def detect(self, patterns, probe, pixel, faint=False, electron=None):
+    def detect(self, patterns, probe, pixel, faint=False):
         found = correlation.detect(patterns, probe, threshold=0.05)
         qz = -((found.positions - np.array([48.3, 47.8])) * 0.02) @ self.tilt
         return replace(found, qz=qz)
@@ -138,3 +148,39 @@ def test_classical_detection_stands_beside_it(spoiled):
     refined = detection.edge_fitted(spoiled, found)
     assert refined.method == "classical, edge fit" and len(refined.peaks) == len(found.peaks)
     assert np.nanmedian(refined.maps.lattices.residual) < 0.1
+
+
+def test_patterns_of_another_phase_do_not_spoil_the_errors_of_the_others(spoiled, found, monkeypatch):
+    names = ("score", "score_weighted", "position_median_px", "position_rms_px", "r_factor")
+    monkeypatch.setattr(scan_truth, "scores", lambda *_: dict.fromkeys(names, 0.0))  # of peaks; strain is looked at
+    assert scan_truth.errors(spoiled, found.peaks, found.maps, False)["strain_rmse"] < 1e-3
+    values = found.maps.strain.values.copy()
+    values[5] = np.nan
+    other = replace(found.maps, strain=replace(found.maps.strain, values=values))
+    assert scan_truth.errors(spoiled, found.peaks, other, False)["strain_rmse"] < 1e-3
+
+
+def test_disks_are_fitted_where_a_gap_s_numbers_mean_nothing_as_where_there_is_none():
+    whole = scan((4, 5))
+    whole = replace(whole, patterns=whole.patterns + np.random.default_rng(0).poisson(2.0, whole.patterns.shape))
+    patterns = whole.patterns.copy()
+    patterns[:, :, 30:32] = 6e4
+    refined = [
+        detection.edge_fitted(made, detection.classical(made)).peaks
+        for made in (whole, replace(whole, patterns=patterns))
+    ]
+    distance = np.hypot(*(refined[1].positions[:, None] - refined[0].positions).transpose(2, 0, 1))
+    distance[refined[1].pattern[:, None] != refined[0].pattern] = np.inf
+    assert len(refined[1]) > 0.5 * len(refined[0])
+    assert np.quantile(distance.min(1), 0.95) < 0.2
+
+
+def test_a_preview_draws_no_peak_that_counts_do_not_stand_behind(tmp_path, spoiled, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(detection_plots, "patterns", lambda path, scan, peaks, count: drawn.append(peaks))
+    few = replace(spoiled, patterns=np.random.default_rng(0).poisson(np.nan_to_num(spoiled.patterns) / 300 + 0.2))
+    detector = Correlator(threshold=0.005, refine=refinements.named("edge"))
+    how = detection.searcher_of(few, detector)
+    detection_plots.preview(tmp_path / "preview.png", few, how, 4)
+    assert significance.sure(drawn[0]).all() and len(drawn[0])
+    assert not significance.sure(how.batch(few.sample(4)).peaks).all()

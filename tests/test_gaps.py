@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from disk_patterns import disk, scan
 
-from fourdcrystal import correlation, detection, gaps
+from fourdcrystal import correlation, detection, gain, gaps
 from fourdcrystal.detectors import Correlator
 from fourdcrystal.flags import FLAGS, of_patterns, scaled
 
@@ -46,6 +46,13 @@ def test_a_whole_camera_has_no_gaps(whole):
 
 def test_the_dark_between_disks_of_a_simulation_without_background_is_no_gap():
     assert gaps.find(scan((4, 5)).sample(20), 4.0).count == 0
+
+
+def test_dark_corners_of_a_camera_with_an_offset_and_a_capped_beam_are_no_gaps(whole):
+    counts = scan((4, 5)).sample(20)
+    offset = gain.of_patterns(counts + 100)
+    assert gaps.find(counts + 100, 4.0, offset).count == 0
+    assert gaps.find(whole.sample(20).clip(max=100), 4.0).count == 0
 
 
 def test_one_pattern_again_and_again_says_nothing_about_gaps(whole):

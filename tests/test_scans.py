@@ -38,6 +38,23 @@ def test_probe_of_another_convergence_angle(good, radius):
     refused(replace(good, probe=disk((96, 96), (48, 48), radius)), "disks have a radius of about")
 
 
+@pytest.mark.parametrize(
+    ("radius", "said"), [(3.5, True), (3.9, False), (4.0, False), (4.1, False), (4.6, True), (5.5, True)]
+)
+def test_a_probe_that_is_a_tenth_too_small_or_large_is_said(good, radius, said):
+    words = scan_checks.check(replace(good, probe=1e4 * disk((96, 96), (48, 48), radius)))
+    assert (words is not None) == said
+    assert words is None or "disks have a radius of about" in words
+
+
+def test_read_noise_around_zero_is_no_reason_to_refuse(good):
+    noisy = good.patterns / 30 + np.random.default_rng(1).normal(0, 2, good.patterns.shape)
+    assert np.minimum(noisy, 0).sum() < -0.1 * np.abs(noisy).sum()
+    scan_checks.check(replace(good, patterns=noisy))
+    wrapped = good.patterns.clip(max=300).astype(np.uint8).view(np.int8)
+    refused(replace(good, patterns=np.where(good.patterns > 127, -100, wrapped)), "ran over")
+
+
 def test_contrast_within_the_disks_of_a_thick_crystal_is_no_other_convergence_angle(good):
     probe = disk((96, 96), (48, 48), 7.0)
     thick = 100 * (probe + 5 * disk((96, 96), (50, 48), 2.5))

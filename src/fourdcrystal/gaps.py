@@ -23,6 +23,7 @@ SCALES = (1.5, 4.0, 12.0)  # px; how far neighbours are asked, for lines as for 
 BRIGHT = 0.8  # of a gap's border must have so many counts
 HOT = 20.0  # times all its neighbours
 SPIKE = 2.0  # the same in an image of the vacuum probe, all of whose bright pixels have bright neighbours ...
+CAPPED = 0.5  # of the largest number; where others come so close, pixels that always have it are in a bright disk
 CHANCE = 20.0  # ... but for a few electrons; in the smallest number of the image
 COUNTING = Gain()  # a camera whose numbers are electrons
 WIDEST = 3.0  # px; what lies deeper in a gap of the vacuum probe's image is taken as empty
@@ -151,7 +152,10 @@ def find(patterns: np.ndarray, radius: float, camera: Gain = COUNTING) -> Gaps:
     different = len(np.unique(known.sum((1, 2))))
     if different >= LEAST_PATTERNS:
         mean = camera.counts(known.mean(0))
-        still = (np.ptp(known, axis=0) == 0) & (known[0] < known.max()) & ~blind  # the largest is a bright beam's
+        still = (np.ptp(known, axis=0) == 0) & ~blind
+        largest = known.max()
+        if known[:, ~still].max(initial=0) > CAPPED * largest:
+            still &= known[0] < largest  # a bright beam's
         seen = ~(still | blind)
         blind |= _sharp(still, mean * different)
         blind |= seen & (mean > HOT * _beside(mean)) & (mean * different > IMPROBABLE)

@@ -137,4 +137,4 @@ def _turned(maps: "Maps", number: int) -> str:
     theta = maps.strain.values[maps.grain == number, 3]
     if not np.isfinite(theta).any():
         return f"{number}, another lattice"
-    return f"{number}, turned by {np.degrees(np.nanmedian(theta)):.1f}°"
+    return f"{number}, turned by {round(np.degrees(np.nanmedian(theta)), 1) + 0.0:.1f}°"  # no -0.0
