@@ -8,7 +8,7 @@ very patterns. Beside every position error stands the shot-noise floor (:mod:`fo
 
     python benchmarks/accuracy.py -o results/accuracy [--quick] [--crystals 20] [--model model.safetensors]
 
-Writes accuracy.md, accuracy.csv, curves.png, curves_camera.png, error_maps.png.
+Writes accuracy.md, accuracy.csv, scans.csv, curves.png, curves_camera.png, error_maps.png.
 """
 
 import argparse

@@ -87,7 +87,7 @@ def markdown(rows: pd.DataFrame, columns: Sequence[str], first: str = "method") 
 
 
 def against_wanted(rows: pd.DataFrame) -> list[str]:
-    """The issue's table: what is wanted, the best classical method of each figure, and every one of ours."""
+    """A table of what is wanted, the best classical method of each figure, and every one of ours."""
     classical, learned = rows[~rows["method"].map(ours)], rows[rows["method"].map(ours)]
     names = list(learned["method"])
     lines = [f"| figure | wanted | best classical | {' | '.join(names)} |", f"|---|---|---{'|---' * len(names)}|"]

@@ -15,7 +15,7 @@ class Analysis:
     """How maps are made from peaks.
 
     Attributes:
-        region: Mask of the unstrained positions, whose median lattice is the reference, (P,); none: all.
+        region: Mask of the unstrained positions, whose lattices' middle two fifths are the reference, (P,); none: all.
         crystal: Structure of the specimen, if known: gives the zone axis and absolute orientations.
         zone_axis: [uvw] of it along the beam, if known.
         absolute: Strain is relative to the crystal's own lattice, not to the median.

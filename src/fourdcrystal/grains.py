@@ -28,12 +28,7 @@ SEED = 0.5  # beyond chance, for a lattice that is made to suit a single pattern
 CHANCE = (1e-2, 1e-5)  # of as many peaks on a lattice, at most: on the first of a scan, and on one that is searched for
 FAILURES = 20  # patterns without a lattice of their own, after which no further ones are looked at
 MOST = 100  # grains
-ASKED = (
-    0.0,
-    0.25,
-    0.5,
-    0.75,
-)  # of a grain's patterns, those with the most peaks first: whether it's an integer too fine
+ASKED = (0.0, 0.25, 0.5, 0.75)  # of a grain's patterns, by falling number of peaks: whether it's an integer too fine
 COARSER = 1.5  # times the area of a cell; the next finer lattice has twice the points
 WHOLE = 0.05  # vectors; so near to whole numbers of another lattice's one is among its points
 ALIKE = 0.01  # stretch; bases that differ by less are told apart by their rotation
@@ -95,72 +90,105 @@ def find(peaks: Peaks, n_patterns: int, shape: tuple[int, int], centre: np.ndarr
         shape: (X, Y) of the patterns.
         centre: Where the direct beam is, to less than half a lattice vector [px], (2,).
     """
-    made, number = lattice.none(n_patterns, centre), np.full(n_patterns, -1)
-    share, failures = np.full(n_patterns, -np.inf), 0
-    bases: list[np.ndarray] = []
-    peaks_of = np.bincount(peaks.pattern, minlength=n_patterns)
-    left, tried = peaks_of >= LEAST_PEAKS, np.zeros(n_patterns, bool)
+    found = _Assignment(peaks, n_patterns, shape, centre)
+    failures, tried = 0, np.zeros(n_patterns, bool)
+    while (found.left & ~tried).any() and len(found.bases) < MOST and failures < FAILURES:
+        single = failures > 0
+        fullest = int(np.argmax(np.where(found.left & ~tried, found.size, -1)))
+        basis = found.of_pattern(fullest) if single else found.of_all(found.left)
+        if basis is not None and found.add(basis):
+            failures = 0
+        else:
+            failures += 1
+            tried[fullest] |= single
+    found.settle()
+    return Grains(found.lattices, _by_size(found.number))
 
-    def taken(basis: np.ndarray, patterns: np.ndarray, grain: int) -> bool:
-        """Whether a lattice explains any of some patterns, (P,), better than theirs; those have it now."""
-        nonlocal made
-        rows, better, chance, fitted = _explained_by(basis, peaks, patterns, centre)
-        good = (better >= EXPLAINED) & (chance <= CHANCE[grain > 0]) & (better > share[rows] + BETTER)
-        # a pattern of two grains is explained by many a dense lattice that is of neither
-        good &= (share[rows] < EXPLAINED) | (better >= SURE) | (grain < len(bases))
-        good &= ~_finer(fitted, made.of(rows))
-        made = made.with_others(rows[good], fitted.of(good))
-        number[rows[good]], share[rows[good]] = grain, better[good]
-        return bool(good.any())
 
-    def of_pattern(pattern: int) -> np.ndarray | None:
+class _Assignment:
+    """Which of the lattices that were found so far each pattern has.
+
+    Args: those of :func:`find`.
+
+    Attributes:
+        size: Peaks of each pattern, (P,).
+        bases: Of the lattices found.
+        lattices: Of every pattern.
+        number: Of the basis that it has, (P,); -1: none.
+        share: Of its peaks that lie on it beyond chance, (P,); -inf: none.
+    """
+
+    def __init__(self, peaks: Peaks, n_patterns: int, shape: tuple[int, int], centre: np.ndarray) -> None:
+        self.peaks, self.shape, self.centre = peaks, shape, centre
+        self.size = np.bincount(peaks.pattern, minlength=n_patterns)
+        self.bases: list[np.ndarray] = []
+        self.lattices, self.number = lattice.none(n_patterns, centre), np.full(n_patterns, -1)
+        self.share = np.full(n_patterns, -np.inf)
+
+    @property
+    def left(self) -> np.ndarray:
+        """Patterns that another lattice may explain better, (P,)."""
+        return (self.size >= LEAST_PEAKS) & (self.share < SURE)
+
+    def of_all(self, patterns: np.ndarray) -> np.ndarray | None:
+        """The basis that patterns, (P,), have in common; none if they have none."""
+        return lattice.find(self.peaks.where(patterns[self.peaks.pattern]), self.shape)
+
+    def of_pattern(self, pattern: int) -> np.ndarray | None:
         """The basis that a single pattern's peaks have, if it explains them so well that it isn't made up."""
-        looked = np.arange(n_patterns) == pattern
-        basis = lattice.find(peaks.where(looked[peaks.pattern]), shape)
+        looked = np.arange(len(self.number)) == pattern
+        basis = self.of_all(looked)
         if basis is None:
             return None
-        _, better, chance, _ = _explained_by(basis, peaks, looked, centre)
+        _, better, chance, _ = _explained_by(basis, self.peaks, looked, self.centre)
         return basis if ((better >= SEED) & (chance <= CHANCE[1])).any() else None
 
-    def tell_apart(basis: np.ndarray, mine: np.ndarray) -> np.ndarray | None:
-        """The coarser basis of one of several grains, (P,), that together seem to have a lattice finer than theirs.
+    def add(self, basis: np.ndarray) -> bool:
+        """Give a new lattice to the patterns that it explains; whether there are any."""
+        grain, left = len(self.bases), self.left
+        before = self.lattices, self.number.copy(), self.share.copy()
+        if not self._give(basis, left, grain):
+            return False
+        coarser = self._told_apart(basis, self.number == grain)
+        if coarser is not None:
+            self.lattices, self.number, self.share = before
+            self._give(coarser, left, grain)
+        self.bases.append(basis if coarser is None else coarser)
+        return True
+
+    def settle(self) -> None:
+        """Let patterns have whichever lattice explains more: one that came first may do by coincidence."""
+        for grain, basis in enumerate(self.bases):
+            doubtful = self.left & (self.number != grain)
+            if doubtful.any():
+                self._give(basis, doubtful, grain)
+
+    def _give(self, basis: np.ndarray, patterns: np.ndarray, grain: int) -> bool:
+        """Whether a lattice explains any of some patterns, (P,), better than theirs; those have it now."""
+        rows, better, chance, fitted = _explained_by(basis, self.peaks, patterns, self.centre)
+        good = (better >= EXPLAINED) & (chance <= CHANCE[grain > 0]) & (better > self.share[rows] + BETTER)
+        # a pattern of two grains is explained by many a dense lattice that is of neither
+        good &= (self.share[rows] < EXPLAINED) | (better >= SURE) | (grain < len(self.bases))
+        good &= ~_finer(fitted, self.lattices.of(rows))
+        self.lattices = self.lattices.with_others(rows[good], fitted.of(good))
+        self.number[rows[good]], self.share[rows[good]] = grain, better[good]
+        return bool(good.any())
+
+    def _told_apart(self, basis: np.ndarray, mine: np.ndarray) -> np.ndarray | None:
+        """The coarser basis of one of several grains that together, (P,), seem to have a lattice finer than theirs.
 
         A single pattern tells, unless two grains overlap in it; so several are asked, of many peaks and of few. Its
         lattice explains what it explains as well as the finer one did, which that of a superlattice's strong
         reflections doesn't.
         """
-        by_peaks = np.flatnonzero(mine)[np.argsort(-peaks_of[mine], kind="stable")]
-        for pattern in dict.fromkeys(by_peaks[(np.array(ASKED) * len(by_peaks)).astype(int)].tolist()):
-            own = of_pattern(pattern)
+        by_size = np.flatnonzero(mine)[np.argsort(-self.size[mine], kind="stable")]
+        for pattern in dict.fromkeys(by_size[(np.array(ASKED) * len(by_size)).astype(int)].tolist()):
+            own = self.of_pattern(pattern)
             if own is not None and abs(np.linalg.det(own)) > COARSER * abs(np.linalg.det(basis)):
-                rows, better, _, _ = _explained_by(own, peaks, mine, centre)
-                explains = better >= EXPLAINED
-                if (better >= share[rows] - BETTER)[explains].mean() >= 0.5:
+                rows, better, _, _ = _explained_by(own, self.peaks, mine, self.centre)
+                if (better >= self.share[rows] - BETTER)[better >= EXPLAINED].mean() >= 0.5:
                     return own
         return None
-
-    while (left & ~tried).any() and len(bases) < MOST and failures < FAILURES:
-        single = failures > 0
-        fullest = int(np.argmax(np.where(left & ~tried, peaks_of, -1)))
-        basis = of_pattern(fullest) if single else lattice.find(peaks.where(left[peaks.pattern]), shape)
-        before = made, number.copy(), share.copy()
-        if basis is None or not taken(basis, left, len(bases)):
-            failures += 1
-            tried[fullest] |= single
-            continue
-        coarser = tell_apart(basis, number == len(bases))
-        if coarser is not None:
-            made, number[:], share[:] = before
-            taken(coarser, left, len(bases))
-            basis = coarser
-        bases.append(basis)
-        left, failures = left & (share < SURE), 0
-    # a lattice that came first may explain by coincidence what a later one explains better
-    for grain, basis in enumerate(bases):
-        doubtful = (peaks_of >= LEAST_PEAKS) & (number != grain) & (share < SURE)
-        if doubtful.any():
-            taken(basis, doubtful, grain)
-    return Grains(made, _by_size(number))
 
 
 def _explained_by(

@@ -92,7 +92,8 @@ def none(n_patterns: int, centre: np.ndarray) -> Lattices:
 def reduced(vectors: np.ndarray) -> np.ndarray:
     """The same lattice by its two shortest vectors (Gauss), right-handed, the first with a positive first component.
 
-    Of two that are as long, as in a square lattice, the first is the one nearer to axis 0: noise doesn't choose.
+    Of two that are as long, as in a square lattice, the first is the one nearer to axis 0: noise doesn't choose
+    between them, but does between the three of a hexagonal lattice.
     """
     a, b = (v.copy() for v in np.asarray(vectors, float))
     while True:
