@@ -164,8 +164,9 @@ def test_disks_that_the_shipped_refiner_never_saw_are_said(folder):
 
     usual = detectors.named("correlation", "cpu")
     assert usual.doubts((128, 128), 4.0, 0.02) is None and detectors.Correlator().doubts((128, 128), 40.0, 0.02) is None
-    assert "refiner of positions knows 2.5 to 11 px; --bin 2 or --refine edge" in usual.doubts((128, 128), 15.0, 0.02)
-    assert "--refine none" in usual.doubts((128, 128), 1.5, 0.02)
+    large, small = (usual.doubts((128, 128), radius, 0.02) or "" for radius in (15.0, 1.5))
+    assert "refiner of positions knows 2.5 to 11 px" in large and "--bin 2 would bring it there" in large
+    assert "refiner of positions knows 2.5 to 11 px" in small and "--" not in small  # nothing else is better there
 
 
 def test_a_device_that_is_not_there_is_refused(folder):
