@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from disk_patterns import peaks_on_lattices
 
-from fourdcrystal import lattice
+from fourdcrystal import context, lattice
 from fourdcrystal.peaks import Peaks
 
 CENTRE = np.array([63.4, 64.8])
@@ -72,7 +72,7 @@ def test_every_peak_gets_the_indices_of_its_lattice_point_however_the_pattern_is
     mixed = Peaks.joined([peaks, between, elsewhere], [4, 1, 1])
     mixed = mixed.where(np.argsort(mixed.pattern, kind="stable"))
     fitted = lattice.fit(mixed, 6, basis, CENTRE)
-    found = fitted.indices(mixed)
+    found = context.indices(mixed, fitted)
     at = np.einsum(
         "nd,nde->ne",
         mixed.positions - CENTRE,

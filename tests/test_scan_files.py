@@ -48,10 +48,8 @@ def write_zspy(path, signal):
     instrument.attrs.update(signal["metadata"]["Acquisition_instrument"]["TEM"])
 
 
-@pytest.mark.parametrize("suffix", ["hspy", "hdf5", "zspy"])
-@pytest.mark.parametrize(("scale", "units"), [(0.02, "1/Å"), (0.2, "1/nm"), (0.2, "nm$^{-1}$"), (0.5, "mrad")])
-def test_hyperspy_files_with_their_units(tmp_path, suffix, scale, units):
-    signal = {
+def hyperspy_signal(scale, units):
+    return {
         "data": SCAN,
         "axes": hyperspy_axes(scale, units),
         "metadata": {
@@ -66,6 +64,12 @@ def test_hyperspy_files_with_their_units(tmp_path, suffix, scale, units):
         "learning_results": {},
         "models": {},
     }
+
+
+@pytest.mark.parametrize("suffix", ["hspy", "hdf5", "zspy"])
+@pytest.mark.parametrize(("scale", "units"), [(0.02, "1/Å"), (0.2, "1/nm"), (0.2, "nm$^{-1}$"), (0.5, "mrad")])
+def test_hyperspy_files_with_their_units(tmp_path, suffix, scale, units):
+    signal = hyperspy_signal(scale, units)
     path = tmp_path / f"scan.{suffix}"
     if suffix == "zspy":
         write_zspy(path, signal)
@@ -156,6 +160,16 @@ def test_a_scan_at_nexus_usual_place_is_no_stack_of_a_dectris_camera(tmp_path):
     scan = scan_files.read(tmp_path / "scan.h5", tmp_path / "probe.npy", sampling=0.02)
     assert scan.grid == SCAN.shape[:2]
     np.testing.assert_array_equal(scan.patterns[1, 2], SCAN[1, 2])
+
+
+def test_pixels_that_are_not_square_are_said_unless_their_size_is_given(tmp_path):
+    signal = hyperspy_signal(0.02, "1/Å")
+    signal["axes"][2]["scale"] = 0.04
+    files = tmp_path / "scan.hspy", tmp_path / "probe.npy"
+    hspy.file_writer(str(files[0]), signal)
+    np.save(files[1], PROBE)
+    refused("0.04 x 0.02 1/Å, and square ones are needed", *files)
+    assert scan_files.read(*files, sampling=0.03).dq == 0.03
 
 
 def test_what_unpacks_a_file_is_named_where_it_is_missing(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fourdcrystal.direct_beam import Path
-from fourdcrystal.lattice import LEAST_PEAKS, LEAST_SIGMA, RAYLEIGH_MEDIAN, Lattices, beyond
+from fourdcrystal.lattice import LEAST_PEAKS, LEAST_SIGMA, RAYLEIGH_MEDIAN, TOLERANCE, Lattices, beyond
 from fourdcrystal.peaks import Peaks
 
 FAR = 4.0  # deviations from a lattice point; a peak beyond doesn't belong to it
@@ -45,6 +45,19 @@ def design(peaks: Peaks, lattices: Lattices) -> np.ndarray:
     off = peaks.positions - lattices.centre[peaks.pattern]
     index = np.rint(np.nan_to_num(np.einsum("ni,nij->nj", off, np.linalg.inv(vectors)[peaks.pattern])))
     return np.column_stack([np.ones(len(index)), index])
+
+
+def indices(peaks: Peaks, lattices: Lattices) -> np.ndarray:
+    """h and k of peaks, (N, 2); NaN for those that belong to no lattice point, or whose pattern has no lattice.
+
+    Args:
+        peaks: Without the camera's distortion, as the lattices are.
+        lattices: Fitted to them.
+    """
+    off = peaks.positions - lattice_points(peaks, lattices)[0]
+    farthest = TOLERANCE * np.linalg.norm(lattices.vectors, axis=2).min(1)
+    belongs = np.hypot(*off.T) < farthest[peaks.pattern]  # never where anything is NaN
+    return np.where(belongs[:, None], design(peaks, lattices)[:, 1:] + 0.0, np.nan)  # 0 is not -0
 
 
 def deviation(peaks: Peaks, lattices: Lattices) -> float:

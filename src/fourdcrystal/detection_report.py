@@ -10,11 +10,13 @@ import numpy as np
 from fourdcrystal import (
     __version__,
     bragg_vectors,
+    context,
     detection_plots,
     files,
     flags,
     hyperspy_vectors,
     indexing,
+    metrics,
     results,
     scan_truth,
 )
@@ -30,7 +32,7 @@ def summary(scan: Scan, found: Detected) -> dict[str, Any]:
     a, b = maps.reference * scan.dq
     lengths = np.hypot(*a), np.hypot(*b)
     angle = np.degrees(np.arccos(a @ b / lengths[0] / lengths[1]))
-    sigma = np.mean([_median(maps.strain.sigma[:, i]) for i in range(3)])
+    sigma = np.mean([metrics.middle(maps.strain.sigma[:, i]) for i in range(3)])
     return {
         "scan": scan.name,
         "method": found.method,
@@ -49,18 +51,12 @@ def summary(scan: Scan, found: Detected) -> dict[str, Any]:
         "lattice_angle_degree": _rounded(angle, 3),
         "zone_axis": None if maps.zone is None else list(maps.zone.axis),
         "ellipticity": round(axes(maps.distortion)[0], 5),
-        "lattice_residual_px": _rounded(_median(maps.lattices.residual), 4),
+        "lattice_residual_px": _rounded(metrics.middle(maps.lattices.residual), 4),
         "lattice_deviation_px": _rounded(found.deviation, 4),
         "direct_beam_wander_px": None if maps.beam is None else round(maps.beam.wander, 4),
         "strain_sigma": _rounded(float(sigma), 6),
         "version": __version__,
     }
-
-
-def _median(values: np.ndarray) -> float:
-    """Median of the finite values; NaN where there are none."""
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else float("nan")
 
 
 def _rounded(value: float, digits: int) -> float | None:
@@ -106,7 +102,7 @@ def write(
         scan.dq,
         found.units,
         found.alone,
-        maps.lattices.indices(straight),
+        context.indices(straight, maps.lattices),
     )
     if maps.zone is not None and analysis.crystal is not None:
         vectors.attrs["miller"] = indexing.miller_indices(maps.zone, analysis.crystal).tolist()

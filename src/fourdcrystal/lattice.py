@@ -53,21 +53,6 @@ class Lattices:
             values[patterns] = getattr(others, name)
         return Lattices(**made)
 
-    def indices(self, peaks: Peaks) -> np.ndarray:
-        """h and k of peaks, (N, 2); NaN for those that belong to no lattice point, or whose pattern has no lattice.
-
-        Args:
-            peaks: Without the camera's distortion, as the lattices are.
-        """
-        vectors = self.vectors[peaks.pattern]
-        has = np.isfinite(vectors).all((1, 2))
-        vectors = np.where(has[:, None, None], vectors, np.eye(2))
-        off = peaks.positions - np.where(has[:, None], self.centre[peaks.pattern], 0.0)
-        index = np.rint(np.einsum("nd,ndi->ni", off, np.linalg.inv(vectors)))
-        distance = np.linalg.norm(off - np.einsum("ni,nid->nd", index, vectors), axis=1)
-        belongs = has & (distance < TOLERANCE * np.linalg.norm(vectors, axis=2).min(1))
-        return np.where(belongs[:, None], index + 0.0, np.nan)  # 0 is not -0
-
 
 def beyond(squared: np.ndarray, variance: np.ndarray, largest: float) -> float | None:
     """Deviation along an axis that distances in a plane have beyond their variances, from their median.

@@ -103,7 +103,7 @@ def of_peaks(
         if analysis.absolute:
             reference = zone.basis / dq
     frame = _frame(analysis.frame, reference)
-    elsewhere = _typical(lattices, centre) if beam is None else beam.at
+    elsewhere = _usual_beam(lattices, centre) if beam is None else beam.at
     centres = np.where(lattices.fitted[:, None], lattices.centre, elsewhere)
     return Maps(
         lattices,
@@ -149,7 +149,7 @@ def _frame(frame: float | str, reference: np.ndarray) -> float:
     return float(frame)
 
 
-def _typical(lattices: Lattices, start: np.ndarray) -> np.ndarray:
+def _usual_beam(lattices: Lattices, start: np.ndarray) -> np.ndarray:
     """Median position of the direct beam over the patterns that have a lattice; else where it was looked for."""
     return np.median(lattices.centre[lattices.fitted], axis=0) if lattices.fitted.any() else start
 

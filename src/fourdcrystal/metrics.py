@@ -213,6 +213,12 @@ def _tilt_error(g: np.ndarray, qz: np.ndarray, weight: np.ndarray) -> float:
     return float(np.hypot(*(found_tilt - true_tilt)))
 
 
+def middle(values: np.ndarray) -> float:
+    """Median of the finite values; NaN where there are none."""
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if len(values) else float("nan")
+
+
 def summary(columns: dict[str, np.ndarray], dq: np.ndarray) -> dict[str, float]:
     """Scores of a group of patterns from the columns of :func:`by_pattern`, restricted to the group.
 
@@ -228,11 +234,6 @@ def summary(columns: dict[str, np.ndarray], dq: np.ndarray) -> dict[str, float]:
     def ratio(a: float, b: float) -> float:
         """a over b; NaN where b is 0."""
         return a / b if b > 0 else float("nan")
-
-    def middle(values: np.ndarray) -> float:
-        """Median of the finite values; NaN where there are none."""
-        values = values[np.isfinite(values)]
-        return float(np.median(values)) if len(values) else float("nan")
 
     strain = columns["strain"][np.isfinite(columns["strain"])]
     tilted = columns["untilted"] > TILTED  # on an axis "no tilt" is right, and many patterns are on one

@@ -51,6 +51,11 @@ def read(
         raise InputError("--probe and --semiangle exclude each other; leave --semiangle out, since an image says more")
     content = load(path, energy)
     dq = sampling if sampling is not None else content.get("dq")
+    if dq is None and "oblong" in content:
+        raise InputError(
+            f"{path}: says that a detector pixel is {content['oblong'][0]:.3g} x {content['oblong'][1]:.3g} 1/Å, and "
+            "square ones are needed; if they are, say how large with --sampling, in 1/Å"
+        )
     if dq is None:
         raise InputError(
             f"{path}: doesn't say how large a detector pixel is in 1/Å; give it with --sampling, or, if its axes are "

@@ -35,6 +35,7 @@ READERS = (
     "Topspin",
     "USID",
 )
+OBLONG = 1.02  # times the other side; calibrations of both axes differ by less where pixels are square
 MOST_BYTES = 2**44  # of a scan: 16 TB, which RosettaSciIO divides into a hundred thousand blocks
 # the beginning of a .blo: id, magic number, two offsets, flags, pixels of a side, rotation, positions along x and y
 BLOCKFILE = struct.Struct("<6sHIIIHHHH")
@@ -109,8 +110,15 @@ def from_signals(path: Path, signals: list[dict[str, Any]], energy: float | None
     check_size(signal["data"].shape, signal["data"].dtype, path)
     instrument = signal.get("metadata", {}).get("Acquisition_instrument", {}).get("TEM", {})
     stated = float(instrument["beam_energy"]) * 1e3 if instrument.get("beam_energy") else None  # keV
-    axis = signal["axes"][-1]
     content: Content = {"patterns": signal["data"], "energy": stated}
-    units = str(axis.get("units") or "")
-    dq = in_inverse_angstrom(float(axis.get("scale", 1.0)), units, energy if energy is not None else stated)
-    return content | ({"dq": dq} if dq is not None else {})
+    known = energy if energy is not None else stated
+    sides = [
+        in_inverse_angstrom(float(axis.get("scale", 1.0)), str(axis.get("units") or ""), known)
+        for axis in signal["axes"][-2:]
+    ]
+    along_x, along_y = sides
+    if not along_y:  # some write 0 where they don't know
+        return content
+    if along_x and not 1 / OBLONG < along_x / along_y < OBLONG:
+        return content | {"oblong": (along_x, along_y)}
+    return content | {"dq": along_y}

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-Content = dict[str, Any]  # of a file: patterns, and probe, dq [1/Å], energy [eV] and truth where it has them
+# of a file: patterns, and probe, dq [1/Å] (or both sides of a pixel as oblong), energy [eV] and truth where it has them
+Content = dict[str, Any]
 
 
 @dataclass(frozen=True)
