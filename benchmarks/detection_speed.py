@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 
 from fourdcrystal import correlation, detection, detectors, files, scan_files, search, significance
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="Markdown file for the table")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    threadpoolctl.threadpool_limits(1)  # NumPy's, too
     other = None
     try:
         other = environments.python("py4dstem", environments.PY4DSTEM)
